@@ -1,0 +1,21 @@
+"""Keys derived from tenant secrets, for deterministic encryption and search.
+
+Shape: ``HMAC(tenant secret, "<tenant id>-<derivation path>")``; the secret path and the secret's type only select
+the secret and never enter the hash.
+
+Source: docs/formats.md, "Derived keys".
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Any, Final
+
+HASHES: Final[dict[str, Callable[..., Any]]] = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
+"""Derivation types that we serve. Units: 32 and 64 bytes of key."""
+
+
+def derive_key(secret: bytes, tenant_id: str, derivation_path: str, derivation_type: str) -> bytes:
+    """Derive one key. The type is one of :data:`HASHES`."""
+    message = f"{tenant_id}-{derivation_path}".encode()
+    return hmac.digest(secret, message, HASHES[derivation_type])

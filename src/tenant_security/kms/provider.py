@@ -1,0 +1,62 @@
+"""What every KMS can do for us: wrap 32 bytes and unwrap them again."""
+
+from typing import Protocol
+
+from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.outbound.flow import Flow, Reason, UnreachableError
+
+KEY_BYTES = 32
+
+
+class KmsKey(Protocol):
+    """One tenant's key at one KMS, ready to use.
+
+    Both methods return flows; running a flow may raise TenantSecurityError 204-210, and UnreachableError where no
+    answer came (the caller retries once and maps it to 208).
+    """
+
+    @property
+    def provider(self) -> str:
+        """The provider's name in metrics and logs: ``aws``, ``local``, ..."""
+
+    def wrap(self, key: bytes) -> Flow[bytes]:
+        """Wrap 32 bytes and return the KMS's blob as it stands in ``encryptedDekData``."""
+
+    def unwrap(self, blob: bytes) -> Flow[bytes]:
+        """Return the 32 bytes that :meth:`wrap` was given. The caller checks the length."""
+
+
+class KmsFaultError(TenantSecurityError):
+    """A KMS's refusal, in our code and words, with what the log needs to look it up at the provider.
+
+    Trust: ``provider_code`` and ``request_id`` go to logs and metrics, never to the caller.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        provider: str,
+        provider_code: str = "",
+        request_id: str = "",
+        retry_after_s: float | None = None,
+        once_more: bool = False,
+    ) -> None:
+        super().__init__(code, message, retry_after_s=retry_after_s)
+        self.provider = provider
+        self.provider_code = provider_code
+        self.request_id = request_id
+        self.once_more = once_more
+        """A fault on the provider's side (208) that one retry may heal."""
+
+
+def unreachable(provider: str, cause: UnreachableError) -> KmsFaultError:
+    """Say in our words that no usable answer came. Code 208."""
+    return KmsFaultError(
+        Code.KMS_UNREACHABLE,
+        f"The tenant's KMS could not be reached: {cause.reason.value}.",
+        provider=provider,
+        provider_code=cause.reason.name,
+        once_more=cause.reason is not Reason.REFUSED,
+    )

@@ -1,0 +1,110 @@
+"""What a flow may ask of its driver, and what it gets back."""
+
+from collections.abc import Callable, Generator, Hashable, Mapping
+from enum import Enum
+from typing import Generic, NamedTuple, TypeVar, cast
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """One HTTP request. Header values may hold credentials: never print one.
+
+    Units: ``cap_bytes`` bounds the response body; a longer one is a failure, never a truncated success.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    cap_bytes: int = 1_048_576
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method}>"
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """One HTTP response, read whole. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+class Reason(Enum):
+    """Why no response came."""
+
+    NAME = "name resolution failed"
+    CONNECT = "no connection"
+    TLS = "the TLS certificate or handshake was refused"
+    TIMEOUT = "no answer in time"
+    RESET = "the connection broke"
+    TOO_LARGE = "the answer was too large"
+    REFUSED = "the address is not allowed"
+
+
+class UnreachableError(Exception):
+    """Thrown into a flow at the request that got no response."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Shared(NamedTuple):
+    """Asks for a value that many flows share, such as an access token.
+
+    The driver answers from its cache while the value is fresh; otherwise it runs the flow that ``make`` returns once,
+    however many flows are waiting, and gives all of them its value or its fault.
+
+    Units: ``make``'s flow returns the value and for how many seconds it stays fresh.
+    """
+
+    key: Hashable
+    make: Callable[[], "Flow[Lasting[object]]"]
+
+
+class Lasting(NamedTuple, Generic[T]):
+    """A value and how long it may be used."""
+
+    value: T
+    fresh_s: float
+
+
+class Forget(NamedTuple):
+    """Tells the driver that a shared value was refused and must not be handed out again."""
+
+    key: Hashable
+
+
+Effect = Request | Shared | Forget
+Flow = Generator[Effect, object, T]
+
+
+def send(request: Request) -> Flow[Response]:
+    """Send one request. Raises UnreachableError when no response came."""
+    return cast(Response, (yield request))
+
+
+def shared(key: Hashable, make: Callable[[], Flow[Lasting[T]]]) -> Flow[T]:
+    """Get a shared value, made by one flow for all."""
+    return cast(T, (yield Shared(key, cast("Callable[[], Flow[Lasting[object]]]", make))))
+
+
+def forget(key: Hashable) -> Flow[None]:
+    """Drop a shared value that turned out to be refused."""
+    yield Forget(key)
+
+
+def finished(flow: Flow[T]) -> T:
+    """Run a flow that asks for nothing, such as one of the local KMS."""
+    try:
+        effect = flow.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    raise ValueError(f"the flow asked for {type(effect).__name__}; it needs a driver")

@@ -1,0 +1,110 @@
+"""What a tenant admin writes down to let us use a KMS key, one type per provider.
+
+Strict where humans type: unknown members are refused, every member is explained. ``keyPath`` names the key and never
+changes; ``credentials`` prove who we are and are rotated. Both travel sealed; the decoded object lives in memory only.
+
+Source: docs/formats.md, "KMS configs"; the vendor bridge's config bodies.
+"""
+
+import binascii
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.secret import Secret
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+
+
+class LocalCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``keys``: base64 of 32 bytes by version number; the highest version wraps, every version unwraps."""
+
+    keys: dict[int, Secret[bytes]]
+
+
+class LocalKeyPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """``keyId``: the name of the key, part of every blob it makes."""
+
+    key_id: Name
+
+
+class LocalKmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="LOCAL"):
+    """A key that lives in this config itself: for development, tests and rehearsals, never for a tenant's own custody."""
+
+    version: int
+    credentials: LocalCredentials
+    key_path: LocalKeyPath
+
+
+class AwsCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """An access key, optionally temporary, optionally used only to assume a role.
+
+    ``sessionToken`` goes with temporary keys. With ``roleArn`` the access key calls STS AssumeRole and the role's
+    temporary keys call KMS; ``externalId`` is the value that the role's trust policy demands.
+    """
+
+    access_key_id: Name
+    secret_access_key: Secret[str]
+    session_token: Secret[str] | None = None
+    role_arn: Name | None = None
+    external_id: Name | None = None
+
+
+class AwsKeyPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``keyID`` (or ``keyId``): key id, key ARN or alias; ``region``: where the key lives, such as ``eu-central-1``."""
+
+    key_id: Name = msgspec.field(name="keyID")
+    region: Name
+
+
+class AwsKmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="AWS"):
+    """A symmetric AWS KMS key. ``endpoint`` overrides the public endpoint, for private endpoints and tests."""
+
+    version: int
+    credentials: AwsCredentials
+    key_path: AwsKeyPath
+    endpoint: Name | None = None
+    sts_endpoint: Name | None = None
+
+
+KmsConfig = LocalKmsConfig | AwsKmsConfig
+
+_KEY_BYTES: Final = 32
+
+
+def _secret(kind: type, value: Any) -> Any:
+    if kind != Secret[bytes] and kind != Secret[str]:
+        raise NotImplementedError(f"no decoder for {kind}")
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a non-empty string")
+    if kind == Secret[str]:
+        return Secret(value)
+    try:
+        decoded = binascii.a2b_base64(value, strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("expected base64") from None
+    if len(decoded) != _KEY_BYTES:
+        raise ValueError("expected 32 bytes of key")
+    return Secret(decoded)
+
+
+_decoder: Final = msgspec.json.Decoder(KmsConfig, dec_hook=_secret)
+
+
+def decode_kms_config(text: bytes) -> KmsConfig:
+    """Read a config as its author sealed it.
+
+    Raises: TenantSecurityError 207 that names the member, never its value.
+    """
+    try:
+        loose = msgspec.json.decode(text)
+        key_path = loose.get("keyPath") if isinstance(loose, dict) else None
+        if isinstance(key_path, dict) and loose.get("type") == "AWS" and "keyId" in key_path and "keyID" not in key_path:
+            key_path["keyID"] = key_path.pop("keyId")
+        return _decoder.decode(msgspec.json.encode(loose))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
+        detail = str(malformed) if isinstance(malformed, msgspec.ValidationError) else "it is not JSON"
+        raise TenantSecurityError(
+            Code.KMS_CONFIGURATION_INVALID, f"The KMS configuration cannot be read: {detail}"
+        ) from None
