@@ -1,0 +1,162 @@
+"""What the proxy knows of its tenants: an immutable directory, replaced whole, never changed.
+
+Take the directory once per request and use only that one: two look-ups in two directories may disagree. Configs
+stay sealed in here; :meth:`ConfigHandle.open` opens one when it is first needed.
+
+Source: docs/formats-trust.md, "What a verified snapshot becomes".
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, Protocol
+
+import msgspec
+
+from tenant_security.wire.kms_configs import KmsConfig
+
+
+class ConfigHandle(Protocol):
+    """One KMS config of one tenant, or of the vendor when many tenants share it, still sealed."""
+
+    @property
+    def id(self) -> int:
+        """The config id that EDEKs carry, never 0."""
+
+    @property
+    def version(self) -> int:
+        """Raised by the author with every change."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """32 bytes that change whenever the sealed content changes, and not when it is only wrapped anew."""
+
+    def open(self) -> KmsConfig:
+        """Open and decode the config. Costs about 0.2 ms and is not cached here.
+
+        Raises: TenantSecurityError 207 when it cannot be opened or read.
+        """
+
+
+class Assignment(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """A config as one tenant may use it. ``leasing``: a leased key of this config may wrap DEKs."""
+
+    config: ConfigHandle
+    active: bool
+    primary: bool
+    leasing: bool
+
+
+class Provenance(msgspec.Struct, frozen=True, gc=False):
+    """What a tenant's entry was made from, so that the next refresh knows an unchanged entry at sight.
+
+    Shape: ``line`` and ``record`` are SHA-256 of the snapshot line and of the signed record; an empty ``line``
+    means "look again". ``author`` is the id of the key that signed the record.
+    """
+
+    line: bytes
+    record: bytes
+    author: str
+
+
+class Tenant(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """One tenant. When ``quarantined`` says why its entry cannot be trusted, every operation answers 207."""
+
+    id: str
+    version: int
+    leasing_required: bool
+    assignments: tuple[Assignment, ...]
+    quarantined: str | None = None
+    provenance: Provenance | None = None
+
+    def assignment(self, config_id: int) -> Assignment | None:
+        """Return what this tenant may do with a config, or None when the config is not its own to use."""
+        for assignment in self.assignments:
+            if assignment.config.id == config_id:
+                return assignment
+        return None
+
+    @property
+    def primary(self) -> Assignment | None:
+        """The config that wraps new keys; None when there is none or it is disabled."""
+        for assignment in self.assignments:
+            if assignment.primary:
+                return assignment if assignment.active else None
+        return None
+
+    @property
+    def has_active(self) -> bool:
+        """Whether any config may be used at all."""
+        return any(assignment.active for assignment in self.assignments)
+
+
+class Freshness(Enum):
+    """What bounds the age of a directory."""
+
+    EMPTY = "empty"
+    """Nothing was loaded yet."""
+    HEAD = "head"
+    """A short-lived head names exactly this snapshot: freezing and rollback are noticed within its life."""
+    MANIFEST_ONLY = "manifest only"
+    """No head: an old snapshot is noticed when its manifest expires, or when this process saw a newer one."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What a directory was accepted on; the next snapshot may not fall behind it.
+
+    Shape: hashes are SHA-256 of the signed bodies. ``authors`` maps an author's key id to a hash of what it may
+    sign. ``floors`` remembers the highest version seen of records ``(tenant, 0)`` and configs ``(owner, config
+    id)`` that are not in the directory now, so that something withdrawn cannot come back older.
+    """
+
+    root_version: int = 0
+    root_hash: bytes = b""
+    manifest_version: int = 0
+    manifest_hash: bytes = b""
+    headed: bool = False
+    authors: Mapping[str, bytes] = MappingProxyType({})
+    floors: Mapping[tuple[str, int], int] = MappingProxyType({})
+
+
+class TenantDirectory(msgspec.Struct, frozen=True, eq=False):
+    """Every tenant of one verified snapshot.
+
+    Units: ``made_at_s`` and ``expires_at_s`` are Unix seconds: when the snapshot was made, by its own account,
+    and when the first of root, manifest and head stops being valid. A loaded directory is used beyond that; only
+    the next one is refused.
+    """
+
+    tenants: Mapping[str, Tenant] = MappingProxyType({})
+    version: int = 0
+    """The snapshot's version; raised with every snapshot the vendor makes."""
+    vendor: str = ""
+    quarantined: Mapping[str, str] = MappingProxyType({})
+    """Tenant id, or ``line N`` or ``config N`` where no tenant can be told, to the reason."""
+    rollbacks: Mapping[str, str] = MappingProxyType({})
+    """Tenant id or ``config N`` to what was offered older than before; the newer entry stays in use."""
+    loaded_from: str = ""
+    made_at_s: int = 0
+    expires_at_s: int = 0
+    freshness: Freshness = Freshness.EMPTY
+    shared_configs: Mapping[int, ConfigHandle] = MappingProxyType({})
+    standing: Standing = Standing()
+
+    def tenant(self, tenant_id: str) -> Tenant | None:
+        """Look one tenant up; a quarantined tenant is found and says so."""
+        return self.tenants.get(tenant_id)
+
+    def __len__(self) -> int:
+        return len(self.tenants)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<TenantDirectory {self.vendor!r} version {self.version}, {len(self)} tenants>"
+
+    def __iter__(self) -> Iterator[Tenant]:
+        return iter(self.tenants.values())
+
+
+EMPTY_DIRECTORY: Final = TenantDirectory()
+"""What a proxy has before its first snapshot: no tenants at all."""
