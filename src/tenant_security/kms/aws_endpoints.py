@@ -1,0 +1,81 @@
+"""Where AWS KMS and STS live: the regional public endpoints, and the overrides that a tenant may write.
+
+A region and an endpoint are written by the tenant and end up in an address that we call, so both are held to a shape.
+
+Source: AWS General Reference, "Regions and endpoints"; tests compare every region with botocore's own data.
+"""
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from tenant_security.errors import Code
+from tenant_security.kms.provider import KmsFaultError
+
+PROVIDER: Final = "aws"
+
+_REGION: Final = re.compile(r"[a-z]{2,5}(-[a-z]{1,20}){1,3}-\d{1,2}")
+_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]")
+_PUBLIC_SUFFIX: Final = "amazonaws.com"
+_SUFFIXES: Final = (
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+    ("us-isof-", "csp.hci.ic.gov"),
+)
+
+
+def invalid(what: str) -> KmsFaultError:
+    """Say what is wrong with the configuration itself. Code 207."""
+    return KmsFaultError(
+        Code.KMS_CONFIGURATION_INVALID, f"The AWS KMS configuration cannot work: {what}.", provider=PROVIDER
+    )
+
+
+def public_endpoint(service: str, region: str) -> str:
+    """The address of a service in a region, such as ``https://kms.eu-central-1.amazonaws.com/``.
+
+    Raises: KmsFaultError 207 when the region does not look like one.
+    """
+    if not _REGION.fullmatch(region):
+        raise invalid("keyPath.region is not the name of an AWS region")
+    suffix = next((suffix for start, suffix in _SUFFIXES if region.startswith(start)), _PUBLIC_SUFFIX)
+    return f"https://{service}.{region}.{suffix}/"
+
+
+def own_endpoint(address: str, member: str) -> str:
+    """Check an address that the configuration gives instead of the public one: https, or http to this very machine.
+
+    Raises: KmsFaultError 207 that names the member.
+    """
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        raise invalid(f"{member} is not an address") from None
+    if (
+        not address.isascii()
+        or parts.username is not None
+        or parts.query
+        or parts.fragment
+        or parts.path not in ("", "/")
+    ):
+        raise invalid(f"{member} must have the form https://host or https://host:port")
+    host = (parts.hostname or "").lower()
+    if ":" in host:
+        host = f"[{host}]"
+    if not _HOST.fullmatch(host):
+        raise invalid(f"{member} names no host")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(host)):
+        raise invalid(f"{member} must begin with https://")
+    return f"{parts.scheme}://{host}/" if port is None else f"{parts.scheme}://{host}:{port}/"
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
