@@ -29,8 +29,10 @@ class LocalKeyPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     key_id: Name
 
 
-class LocalKmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="LOCAL"):
-    """A key that lives in this config itself: for development, tests and rehearsals, never for a tenant's own custody."""
+class LocalKmsConfig(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="LOCAL"
+):
+    """A key that lives in this config itself: for development, tests and rehearsals, never for custody."""
 
     version: int
     credentials: LocalCredentials
@@ -58,7 +60,9 @@ class AwsKeyPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: Name
 
 
-class AwsKmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="AWS"):
+class AwsKmsConfig(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="AWS"
+):
     """A symmetric AWS KMS key. ``endpoint`` overrides the public endpoint, for private endpoints and tests."""
 
     version: int
@@ -89,7 +93,7 @@ def _secret(kind: type, value: Any) -> Any:
     return Secret(decoded)
 
 
-_decoder: Final = msgspec.json.Decoder(KmsConfig, dec_hook=_secret)
+_decoder: Final[msgspec.json.Decoder[KmsConfig]] = msgspec.json.Decoder(KmsConfig, dec_hook=_secret)
 
 
 def decode_kms_config(text: bytes) -> KmsConfig:
@@ -100,7 +104,12 @@ def decode_kms_config(text: bytes) -> KmsConfig:
     try:
         loose = msgspec.json.decode(text)
         key_path = loose.get("keyPath") if isinstance(loose, dict) else None
-        if isinstance(key_path, dict) and loose.get("type") == "AWS" and "keyId" in key_path and "keyID" not in key_path:
+        if (
+            isinstance(key_path, dict)
+            and loose.get("type") == "AWS"
+            and "keyId" in key_path
+            and "keyID" not in key_path
+        ):
             key_path["keyID"] = key_path.pop("keyId")
         return _decoder.decode(msgspec.json.encode(loose))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:

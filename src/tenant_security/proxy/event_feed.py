@@ -1,0 +1,99 @@
+"""The events port: logdrivers lease batches here and acknowledge them; what is not acknowledged is handed out again."""
+
+import asyncio
+from typing import Final, TypeVar
+
+import msgspec
+
+from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.proxy.outbox import Outbox
+from tenant_security.service.api_key import ApiKeys
+from tenant_security.service.http import (
+    ClientGoneError,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    error_reply,
+    header,
+    path_of,
+    read_body,
+    send_reply,
+    unknown_route,
+    wrong_method,
+)
+from tenant_security.wire.event_feed import (
+    ACKNOWLEDGE_PATH,
+    LEASE_PATH,
+    Acknowledgement,
+    LeasedEvents,
+    LeaseRequest,
+)
+from tenant_security.wire.events import native_json
+from tenant_security.wire.proxy_api import NULL
+
+T = TypeVar("T")
+
+_BODY_BYTES: Final = 65_536
+ACKNOWLEDGE_WITHIN_S: Final = 30.0
+"""How long a logdriver may take to make a batch safe before somebody else gets it."""
+
+
+class EventFeed:
+    """The ASGI application on the events port. Logdrivers present the API key: they share the proxy's env file."""
+
+    def __init__(
+        self, outbox: Outbox, api_keys: ApiKeys, instance: str, *, acknowledge_within_s: float = ACKNOWLEDGE_WITHIN_S
+    ) -> None:
+        self._outbox = outbox
+        self._api_keys = api_keys
+        self._instance = instance
+        self._within_s = acknowledge_within_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            reply = await self._answer(scope, receive)
+        except TenantSecurityError as fault:
+            reply = error_reply(fault)
+        except ClientGoneError:
+            return
+        await send_reply(send, reply)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+        self._api_keys.check(header(scope, b"authorization"))
+        path = path_of(scope)
+        if path not in (LEASE_PATH, ACKNOWLEDGE_PATH):
+            raise unknown_route()
+        if scope["method"] != "POST":
+            return wrong_method("POST")
+        body = await read_body(scope, receive, _BODY_BYTES)
+        if path == LEASE_PATH:
+            return await self._lease(_decode(LeaseRequest, body))
+        return self._acknowledge(_decode(Acknowledgement, body))
+
+    async def _lease(self, request: LeaseRequest) -> Reply:
+        try:
+            async with asyncio.timeout(request.wait_millis / 1000):
+                batch = await self._outbox.lend(request.most)
+        except TimeoutError:
+            return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, None, [])))
+        asyncio.get_running_loop().call_later(self._within_s, self._outbox.take_back, batch.number)
+        rendered = [msgspec.Raw(native_json(event)) for event in batch.events]
+        return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, batch.number, rendered)))
+
+    def _acknowledge(self, request: Acknowledgement) -> Reply:
+        if request.instance != self._instance or not self._outbox.acknowledge(request.batch):
+            raise TenantSecurityError(
+                Code.INVALID_REQUEST_BODY,
+                "This batch is not lent: it was acknowledged already, or too late, or by another proxy's number",
+                http_status=409,
+            )
+        return Reply(200, NULL)
+
+
+def _decode(kind: type[T], body: bytes) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise TenantSecurityError(Code.INVALID_REQUEST_BODY, "The request body is not valid") from None

@@ -1,0 +1,69 @@
+"""Records what happened: one event for every operation and outcome, and for what the application reports."""
+
+import time
+from collections.abc import Callable
+
+from tenant_security.crypto.aead import random_bytes
+from tenant_security.directory.tenants import TenantDirectory
+from tenant_security.proxy.outbox import Outbox
+from tenant_security.wire.events import EventRecord, Operation
+from tenant_security.wire.proxy_api import RequestBody
+
+_UNKNOWN = ""
+
+
+class EventRecorder:
+    """Gives events their numbers and puts them in the outbox.
+
+    Sequences count per tenant of the directory; all tenants that nobody knows share one, so that made-up tenant ids
+    cannot fill the memory.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        directory: Callable[[], TenantDirectory],
+        *,
+        observe: Callable[[str, str], None],
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._outbox = outbox
+        self._directory = directory
+        self._observe = observe
+        self._now_ms = now_ms
+        self._serial = 0
+        self._sequences: dict[str, int] = {}
+        self.instance = random_bytes(8).hex()
+
+    def record(
+        self,
+        name: str,
+        request: RequestBody,
+        ray_id: str,
+        *,
+        tenant_id: str | None = None,
+        operation: Operation | None = None,
+        time_ms: int | None = None,
+    ) -> bool:
+        """Record one event about a request; False when the outbox is full and the event was dropped."""
+        about = request.tenant_id if tenant_id is None else tenant_id
+        counted = about if about in self._sequences or self._directory().tenant(about) is not None else _UNKNOWN
+        sequence = self._sequences.get(counted, 0) + 1
+        self._sequences[counted] = sequence
+        self._serial += 1
+        kept = self._outbox.add(
+            EventRecord(
+                serial=self._serial,
+                sequence=sequence,
+                time_ms=self._now_ms() if time_ms is None else time_ms,
+                name=name,
+                tenant_id=about,
+                instance=self.instance,
+                ray_id=ray_id,
+                icl_fields=request.icl_fields,
+                custom_fields=request.custom_fields,
+                operation=operation,
+            )
+        )
+        self._observe("operation" if operation is not None else "reported", "recorded" if kept else "dropped")
+        return kept

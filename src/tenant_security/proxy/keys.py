@@ -1,0 +1,126 @@
+"""Wraps and unwraps DEKs: finds the tenant and its config, decides leased or not, and asks the KMS where it must.
+
+Order of checks, as clients test it: the tenant is known (201), the EDEK is one (203), its config is usable (202), then
+what the KMS says. Each method takes the tenant as it was found, so one request sees one directory.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tenant_security.crypto.aead import IV_BYTES, random_bytes
+from tenant_security.directory.tenants import Assignment, Tenant, TenantDirectory
+from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.proxy.leasing import Lease, LeaseBook, WrapWithKms, usable
+from tenant_security.wire import edek
+from tenant_security.wire.edek import DEK_BYTES, EncryptedDek
+
+
+class WrappedDek(NamedTuple):
+    """A DEK and its EDEK (``EncryptedDeks`` bytes), and what made it."""
+
+    dek: bytes
+    edek: bytes
+    assignment: Assignment
+    leased: bool
+
+
+class UnwrappedDek(NamedTuple):
+    """A DEK, and what unwrapped it."""
+
+    dek: bytes
+    assignment: Assignment
+    leased: bool
+
+
+class Keys:
+    """The key operations of one process. Holds no state of its own: the lease book and the KMS caller do."""
+
+    def __init__(self, directory: Callable[[], TenantDirectory], leases: LeaseBook, kms: WrapWithKms) -> None:
+        self._directory = directory
+        self._leases = leases
+        self._kms = kms
+
+    def tenant(self, tenant_id: str) -> Tenant:
+        """Find a tenant that has at least one usable config.
+
+        Raises: TenantSecurityError 201, or 207 when its configuration could not be trusted.
+        """
+        tenant = self._directory().tenant(tenant_id)
+        if tenant is not None and tenant.quarantined is not None:
+            raise TenantSecurityError(
+                Code.KMS_CONFIGURATION_INVALID,
+                f"The configuration of this tenant was refused: {tenant.quarantined}",
+            )
+        if tenant is None or not tenant.has_active:
+            raise TenantSecurityError(
+                Code.UNKNOWN_TENANT_OR_NO_ACTIVE_KMS_CONFIGURATIONS,
+                "No configurations available for the provided tenant",
+            )
+        return tenant
+
+    def primary(self, tenant: Tenant) -> Assignment:
+        """Find the config that wraps.
+
+        Raises: TenantSecurityError 200, or 207 when the tenant must lease and the config does not allow it.
+        """
+        primary = tenant.primary
+        if primary is None:
+            raise TenantSecurityError(
+                Code.NO_PRIMARY_KMS_CONFIGURATION, "No primary KMS configuration for the provided tenant"
+            )
+        if tenant.leasing_required and not primary.leasing:
+            raise TenantSecurityError(
+                Code.KMS_CONFIGURATION_INVALID,
+                f"Key leasing is required for this tenant, and its primary KMS configuration {primary.config.id} does "
+                "not allow it; allow leasing for the configuration or stop requiring it for the tenant",
+            )
+        return primary
+
+    async def wrap(self, tenant: Tenant, dek: bytes | None = None) -> WrappedDek:
+        """Wrap a new DEK, or the one given, with the tenant's primary config. Raises: 200, 204, 206-210."""
+        primary = self.primary(tenant)
+        if not primary.leasing:
+            plain = random_bytes(DEK_BYTES) if dek is None else dek
+            blob = await self._kms.wrap(tenant.id, primary.config, plain)
+            return WrappedDek(plain, edek.encode(EncryptedDek(blob, primary.config.id)), primary, leased=False)
+        lease = self._leases.ready(tenant.id, primary.config)
+        if lease is None:
+            lease = await self._leases.wrapping(tenant.id, primary)
+        return wrap_leased(lease, primary, dek)
+
+    async def unwrap(self, tenant: Tenant, edek_base64: str) -> UnwrappedDek:
+        """Unwrap an EDEK with the config that it names. Raises: 202, 203, 205-210."""
+        return await self.unwrap_entry(tenant, edek.decode_base64(edek_base64))
+
+    async def unwrap_entry(self, tenant: Tenant, entry: EncryptedDek) -> UnwrappedDek:
+        """Unwrap an EDEK that is already decoded."""
+        assignment = usable(tenant, entry.config_id)
+        if not entry.leased:
+            dek = await self._kms.unwrap(tenant.id, assignment.config, entry.data)
+            return UnwrappedDek(dek, assignment, leased=False)
+        lease = self._leases.known(tenant.id, assignment.config, entry.wrapped_lease)
+        if lease is None:
+            lease = await self._leases.unwrapping(tenant, entry.wrapped_lease)
+        return UnwrappedDek(unwrap_leased(lease, entry), assignment, leased=True)
+
+
+def wrap_leased(lease: Lease, primary: Assignment, dek: bytes | None = None) -> WrappedDek:
+    """Wrap a new DEK, or the one given, under a lease that is ready. One random read makes DEK and IV."""
+    assert lease.template is not None
+    if dek is None:
+        randomness = random_bytes(DEK_BYTES + IV_BYTES)
+        dek, iv = randomness[:DEK_BYTES], randomness[DEK_BYTES:]
+    else:
+        iv = random_bytes(IV_BYTES)
+    lease.wraps_left -= 1
+    return WrappedDek(dek, lease.template.fill(lease.cipher.seal(dek, iv), iv), primary, leased=True)
+
+
+def unwrap_leased(lease: Lease, entry: EncryptedDek) -> bytes:
+    """Unwrap an EDEK under the lease that made it. Raises: TenantSecurityError 205."""
+    dek = lease.cipher.open(entry.data, entry.lease_iv)
+    if dek is None or len(dek) != DEK_BYTES:
+        raise TenantSecurityError(
+            Code.KMS_UNWRAP_FAILED, "The leased key could not unwrap the DEK: the EDEK was altered"
+        )
+    return dek

@@ -1,0 +1,264 @@
+"""Leased keys: a random key of ours, wrapped once by the tenant's KMS, that wraps many DEKs without asking it again.
+
+A leased key travels, wrapped, inside every EDEK it made, so losing it loses nothing: any proxy, any day, unwraps it
+with one KMS call. What is bounded here is for how long and how often the plain key is used: that is how long a
+tenant that revokes its KMS key keeps being served. The numbers are argued in docs/leasing.md.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, NamedTuple, NewType
+
+import msgspec
+
+from tenant_security.crypto.aead import KEY_BYTES, MAX_RANDOM_IVS, LeasedKeyCipher, random_bytes
+from tenant_security.directory.tenants import Assignment, ConfigHandle, Tenant
+from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.proxy.single_flight import SingleFlight
+from tenant_security.wire import edek
+from tenant_security.wire.edek import EncryptedDek, LeasedEdekTemplate
+
+Purpose = NewType("Purpose", str)
+TO_WRAP: Final = Purpose("wrap")
+TO_UNWRAP: Final = Purpose("unwrap")
+
+LEASE_ID_RANGE: Final = (128, 16_384)
+"""A lease's number is a label for people and logs. It always takes two bytes as a varint, so that EDEKs of one
+config have one length, and it may repeat: what identifies a lease is its wrapped key."""
+
+_REVOKING: Final = frozenset({Code.KMS_AUTHORIZATION_FAILED, Code.KMS_CONFIGURATION_INVALID, Code.KMS_ACCOUNT_ISSUE})
+"""Answers by which a tenant's KMS says no. A lease ends on them at once instead of running out."""
+
+
+class LeasePolicy(msgspec.Struct, frozen=True):
+    """How long and how often a leased key may be used.
+
+    Units: seconds; wraps per lease; leases kept for unwrapping. ``refresh_at`` is the part of the life after which
+    the next use renews the lease in the background.
+    """
+
+    life_s: float = 600.0
+    most_wraps: int = 2**24
+    most_unwrapping: int = 10_000
+    refresh_at: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.most_wraps > MAX_RANDOM_IVS:
+            raise ValueError("a leased key may not be used with more than 2^32 random IVs")
+
+
+class WrapWithKms(NamedTuple):
+    """How the lease book reaches a KMS: wrap 32 bytes, or unwrap a blob, with one config of one tenant."""
+
+    wrap: Callable[[str, ConfigHandle, bytes], Awaitable[bytes]]
+    unwrap: Callable[[str, ConfigHandle, bytes], Awaitable[bytes]]
+
+
+class Lease:
+    """One leased key in use. Owner: the lease book; ``wraps_left`` is the only thing that changes."""
+
+    __slots__ = ("cipher", "expires_at", "fingerprint", "lease_id", "refresh_at", "template", "wrapped", "wraps_left")
+
+    def __init__(
+        self,
+        cipher: LeasedKeyCipher,
+        fingerprint: bytes,
+        *,
+        policy: LeasePolicy,
+        now: float,
+        template: LeasedEdekTemplate | None = None,
+        lease_id: int = 0,
+        wrapped: bytes = b"",
+    ) -> None:
+        self.cipher = cipher
+        self.fingerprint = fingerprint
+        self.expires_at = now + policy.life_s
+        self.refresh_at = now + policy.life_s * policy.refresh_at
+        self.template = template
+        self.lease_id = lease_id
+        self.wrapped = wrapped
+        self.wraps_left = policy.most_wraps if template is not None else 0
+
+
+class LeaseBook:
+    """All leased keys of this process: at most one per tenant to wrap with, a bounded number to unwrap with.
+
+    Whoever asks has already found, in the directory, that the tenant may use the config: a lease never outlives that
+    check. Leases are kept by tenant and by config content, so one tenant never uses another's lease.
+    """
+
+    def __init__(
+        self,
+        kms: WrapWithKms,
+        policy: LeasePolicy,
+        start: Callable[[Coroutine[Any, Any, None]], object],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        observe: Callable[[Purpose, str], None] = lambda _purpose, _what: None,
+    ) -> None:
+        self._kms = kms
+        self._policy = policy
+        self._clock = clock
+        self._observe = observe
+        self._wrapping: dict[str, Lease] = {}
+        self._unwrapping: OrderedDict[tuple[str, bytes], Lease] = OrderedDict()
+        self._making: SingleFlight[tuple[str, bytes], Lease] = SingleFlight(start)
+        self._opening: SingleFlight[tuple[str, bytes, bytes], Lease] = SingleFlight(start)
+
+    def count(self) -> dict[str, int]:
+        """How many leases are held, by what for."""
+        return {TO_WRAP: len(self._wrapping), TO_UNWRAP: len(self._unwrapping)}
+
+    # -- to wrap ---------------------------------------------------------------------------------------------------
+
+    def ready(self, tenant_id: str, config: ConfigHandle) -> Lease | None:
+        """Return a lease that can wrap now, without waiting for anything; renew it in the background when it is due."""
+        lease = self._wrapping.get(tenant_id)
+        if lease is None or lease.fingerprint != config.fingerprint or lease.wraps_left <= 0:
+            return None
+        now = self._clock()
+        if now >= lease.refresh_at:
+            if now >= lease.expires_at:
+                return None
+            self._making.launch((tenant_id, config.fingerprint), lambda: self._renew(tenant_id, config))
+        return lease
+
+    async def wrapping(self, tenant_id: str, assignment: Assignment) -> Lease:
+        """Return a lease that can wrap, made with one KMS call if there is none. Raises what the KMS call raises."""
+        config = assignment.config
+        lease = self.ready(tenant_id, config)
+        while lease is None:
+            await self._making.get((tenant_id, config.fingerprint), lambda: self._make(tenant_id, config))
+            lease = self.ready(tenant_id, config)
+        return lease
+
+    async def _renew(self, tenant_id: str, config: ConfigHandle) -> Lease:
+        try:
+            return await self._make(tenant_id, config)
+        except TenantSecurityError as fault:
+            self._observe(TO_WRAP, "renewal_failed")
+            if fault.code in _REVOKING:
+                self._drop_wrapping(tenant_id)
+            else:
+                self._postpone(self._wrapping.get(tenant_id))
+            raise
+
+    async def _make(self, tenant_id: str, config: ConfigHandle) -> Lease:
+        key = random_bytes(KEY_BYTES)
+        least, most = LEASE_ID_RANGE
+        lease_id = least + int.from_bytes(random_bytes(4)) % (most - least)
+        blob = await self._kms.wrap(tenant_id, config, key)
+        wrapped = edek.encode(EncryptedDek(blob, config.id))
+        template = LeasedEdekTemplate(config_id=config.id, lease_id=lease_id, wrapped_lease=wrapped)
+        lease = Lease(
+            LeasedKeyCipher(key),
+            config.fingerprint,
+            policy=self._policy,
+            now=self._clock(),
+            template=template,
+            lease_id=lease_id,
+            wrapped=wrapped,
+        )
+        self._wrapping[tenant_id] = lease
+        self._keep_unwrapping((tenant_id, wrapped), lease)
+        self._observe(TO_WRAP, "made")
+        return lease
+
+    def _drop_wrapping(self, tenant_id: str) -> None:
+        lease = self._wrapping.pop(tenant_id, None)
+        if lease is not None:
+            self._unwrapping.pop((tenant_id, lease.wrapped), None)
+            self._observe(TO_WRAP, "revoked")
+
+    def _postpone(self, lease: Lease | None) -> None:
+        """The KMS is away for now: the lease serves on to its end, and the next renewal waits a little."""
+        if lease is not None:
+            lease.refresh_at = self._clock() + self._policy.life_s * (1 - self._policy.refresh_at) / 8
+
+    # -- to unwrap -------------------------------------------------------------------------------------------------
+
+    def known(self, tenant_id: str, config: ConfigHandle, wrapped: bytes) -> Lease | None:
+        """Return the lease that made an EDEK, if it is in memory and still good."""
+        lease = self._unwrapping.get((tenant_id, wrapped))
+        if lease is None or lease.fingerprint != config.fingerprint:
+            return None
+        now = self._clock()
+        if now >= lease.refresh_at:
+            if now >= lease.expires_at:
+                return None
+            flight = (tenant_id, config.fingerprint, wrapped)
+            self._opening.launch(flight, lambda: self._reopen(tenant_id, config, wrapped))
+        return lease
+
+    async def unwrapping(self, tenant: Tenant, wrapped: bytes) -> Lease:
+        """Return the lease that made an EDEK, unwrapped by one KMS call if it is not in memory.
+
+        Raises: TenantSecurityError 202, 203 or what the KMS call raises.
+        """
+        inner = edek.decode(wrapped)
+        if inner.leased:
+            raise TenantSecurityError(
+                Code.INVALID_PROVIDED_EDEK, f"{edek.NOT_AN_EDEK}: its leased key is leased itself"
+            )
+        config = usable(tenant, inner.config_id).config
+        lease = self.known(tenant.id, config, wrapped)
+        if lease is None:
+            flight = (tenant.id, config.fingerprint, wrapped)
+            lease = await self._opening.get(flight, lambda: self._open(tenant.id, config, wrapped, inner.data))
+        return lease
+
+    async def _reopen(self, tenant_id: str, config: ConfigHandle, wrapped: bytes) -> Lease:
+        try:
+            return await self._open(tenant_id, config, wrapped, edek.decode(wrapped).data)
+        except TenantSecurityError as fault:
+            self._observe(TO_UNWRAP, "renewal_failed")
+            if fault.code in _REVOKING:
+                self._unwrapping.pop((tenant_id, wrapped), None)
+                self._observe(TO_UNWRAP, "revoked")
+            else:
+                self._postpone(self._unwrapping.get((tenant_id, wrapped)))
+            raise
+
+    async def _open(self, tenant_id: str, config: ConfigHandle, wrapped: bytes, blob: bytes) -> Lease:
+        key = await self._kms.unwrap(tenant_id, config, blob)
+        lease = Lease(LeasedKeyCipher(key), config.fingerprint, policy=self._policy, now=self._clock(), wrapped=wrapped)
+        self._keep_unwrapping((tenant_id, wrapped), lease)
+        self._observe(TO_UNWRAP, "opened")
+        return lease
+
+    def _keep_unwrapping(self, key: tuple[str, bytes], lease: Lease) -> None:
+        self._unwrapping[key] = lease
+        self._unwrapping.move_to_end(key)
+        if len(self._unwrapping) > self._policy.most_unwrapping:
+            self._unwrapping.popitem(last=False)
+            self._observe(TO_UNWRAP, "evicted")
+
+    # -- housekeeping ----------------------------------------------------------------------------------------------
+
+    def retain(self, wanted: Callable[[str, bytes], bool]) -> None:
+        """Drop what has run out and what its tenant may no longer use: ``wanted(tenant id, config fingerprint)``."""
+        now = self._clock()
+        for tenant_id, lease in list(self._wrapping.items()):
+            if now >= lease.expires_at or not wanted(tenant_id, lease.fingerprint):
+                del self._wrapping[tenant_id]
+        for key, lease in list(self._unwrapping.items()):
+            if now >= lease.expires_at or not wanted(key[0], lease.fingerprint):
+                del self._unwrapping[key]
+
+
+def usable(tenant: Tenant, config_id: int) -> Assignment:
+    """Find the config that an EDEK names among those the tenant may use now.
+
+    Raises: TenantSecurityError 202.
+    """
+    assignment = tenant.assignment(config_id)
+    if assignment is None:
+        raise TenantSecurityError(
+            Code.KMS_CONFIGURATION_DISABLED, f"KMS configuration {config_id} is not assigned to tenant {tenant.id}"
+        )
+    if not assignment.active:
+        raise TenantSecurityError(
+            Code.KMS_CONFIGURATION_DISABLED, f"KMS configuration {config_id} is disabled for tenant {tenant.id}"
+        )
+    return assignment

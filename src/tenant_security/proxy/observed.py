@@ -1,0 +1,45 @@
+"""What the proxy counts: every metric family, with its name, in one place. docs/metrics.md explains each."""
+
+import time
+
+from tenant_security import __version__
+from tenant_security.errors import Code
+from tenant_security.kms.caller import KmsCallRecord
+from tenant_security.service.metrics import Metrics
+
+_MOST_CLIENTS = 200
+_FAULTS = frozenset(str(int(code)) for code in Code)
+
+
+class ProxyMetrics:
+    """The families that are counted where things happen; the others are read at scrape time (see ``app``)."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.requests = metrics.counter(
+            "tsp_requests",
+            "Requests by endpoint and code: ok, a fault code, or gone when the client left",
+            "route",
+            "code",
+        )
+        self.latency = metrics.histogram("tsp_request_seconds", "Time from request to answer", "route")
+        self.clients = metrics.counter(
+            "tsp_client_requests", "Requests by client language and version", "language", "version", most=_MOST_CLIENTS
+        )
+        self.kms_calls = metrics.counter(
+            "tsp_kms_calls", "KMS calls by outcome: ok or a fault code", "provider", "operation", "outcome"
+        )
+        self.kms_latency = metrics.histogram("tsp_kms_call_seconds", "Time of KMS calls, waiting included", "provider")
+        self.kms_retries = metrics.counter("tsp_kms_retries", "KMS calls that were sent a second time", "provider")
+        self.leases = metrics.counter("tsp_lease_changes", "What happened to leased keys", "purpose", "change")
+        self.events = metrics.counter("tsp_events", "Security events by kind and outcome", "kind", "outcome")
+        self.started_at_s = time.time()
+        metrics.gauge("tsp_start_time_seconds", "When this process started, Unix time", lambda: self.started_at_s)
+        metrics.gauge("tsp_build_info", "The version that runs", lambda: {(__version__,): 1.0}, "version")
+
+    def kms_call(self, call: KmsCallRecord) -> None:
+        """Count one KMS call."""
+        outcome = call.outcome if call.outcome in _FAULTS or call.outcome == "ok" else "other"
+        self.kms_calls.add(call.provider, call.operation, outcome)
+        self.kms_latency.observe(call.seconds, call.provider)
+        if call.retried:
+            self.kms_retries.add(call.provider)

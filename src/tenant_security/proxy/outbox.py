@@ -1,0 +1,74 @@
+"""Where events wait for a logdriver: bounded, in memory, every event that did not fit counted.
+
+Operations never wait for it. When it is full the newest event is dropped: the sequence number it was given stays
+unused, so the tenant sees a gap, and the count tells the operator.
+"""
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from tenant_security.wire.events import EventRecord
+
+
+class Batch(NamedTuple):
+    """Events handed out together, to be acknowledged by the number."""
+
+    number: int
+    events: tuple[EventRecord, ...]
+
+
+class Outbox:
+    """A queue that hands out batches and takes them back unless they are acknowledged.
+
+    Owner: the event loop's thread. ``dropped`` counts events that found it full.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.dropped = 0
+        self._waiting: deque[EventRecord] = deque()
+        self._lent: dict[int, tuple[EventRecord, ...]] = {}
+        self._lent_events = 0
+        self._numbers = 0
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + self._lent_events
+
+    def add(self, event: EventRecord) -> bool:
+        """Take an event, unless the outbox is full."""
+        if len(self._waiting) + self._lent_events >= self.capacity:
+            self.dropped += 1
+            return False
+        self._waiting.append(event)
+        if not self._filled.is_set():
+            self._filled.set()
+        return True
+
+    async def lend(self, most: int) -> Batch:
+        """Wait until there is an event and hand out up to this many, oldest first."""
+        while not self._waiting:
+            self._filled.clear()
+            await self._filled.wait()
+        events = tuple(self._waiting.popleft() for _ in range(min(most, len(self._waiting))))
+        self._numbers += 1
+        self._lent[self._numbers] = events
+        self._lent_events += len(events)
+        return Batch(self._numbers, events)
+
+    def acknowledge(self, number: int) -> bool:
+        """Forget a batch: somebody else has it safe. False when it is not lent (any more)."""
+        events = self._lent.pop(number, None)
+        if events is None:
+            return False
+        self._lent_events -= len(events)
+        return True
+
+    def take_back(self, number: int) -> None:
+        """Put a batch that was not acknowledged back to the front, in its order."""
+        events = self._lent.pop(number, None)
+        if events is not None:
+            self._lent_events -= len(events)
+            self._waiting.extendleft(reversed(events))
+            self._filled.set()

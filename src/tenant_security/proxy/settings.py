@@ -1,0 +1,277 @@
+"""Every setting of the proxy: the original's names where it had one, ours beside them. docs/settings.md prints this."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenant_security.secret import Secret
+from tenant_security.service.logs import log_level
+from tenant_security.service.settings import Address, address, flag, integer, ip, seconds, secret, setting, text
+
+_MIB = 1_048_576
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """Read once, at start; a change needs a restart, except where a setting says otherwise."""
+
+    api_key: Secret[str] = setting(
+        "API_KEY",
+        secret,
+        required=True,
+        meaning="The key applications present. Lost: make a new one. Leaked: its holder can unwrap for every tenant.",
+    )
+    api_key_2: Secret[str] | None = setting(
+        "API_KEY_2", secret, meaning="A second accepted key, so that applications can move from one to the other."
+    )
+    service_account_id: str = setting(
+        "SERVICE_ACCOUNT_ID", text, required=True, meaning="The id of this service identity in the vendor's manifest."
+    )
+    service_config_id: str = setting(
+        "SERVICE_CONFIG_ID",
+        text,
+        default="",
+        meaning="The id of the record that this env file was made from; only shown.",
+    )
+    service_segment_id: str = setting(
+        "SERVICE_SEGMENT_ID", text, default="", meaning="The segment whose configs this proxy serves; only shown."
+    )
+    encryption_private_key: Secret[str] = setting(
+        "SERVICE_ENCRYPTION_PRIVATE_KEY",
+        secret,
+        required=True,
+        meaning="Opens the segment key. Leaked: revoke the identity and rotate the credentials it could read.",
+    )
+    signing_private_key: Secret[str] | None = setting(
+        "SERVICE_SIGNING_PRIVATE_KEY",
+        secret,
+        meaning="Signs requests to the configuration broker; unused with a snapshot file.",
+    )
+    vendor_root_fingerprint: str = setting(
+        "VENDOR_ROOT_FINGERPRINT",
+        text,
+        required=True,
+        meaning="The pinned fingerprint of the vendor's root key: nothing that does not lead back to it is used.",
+    )
+    snapshot_file: Path = setting(
+        "TSP_SNAPSHOT_FILE",
+        Path,
+        required=True,
+        meaning="The sealed, signed snapshot of all tenants. Read again on SIGHUP.",
+    )
+    refresh_s: float = setting(
+        "TSP_CONFIG_REFRESH_SECONDS",
+        seconds(1, 86_400),
+        default=600.0,
+        unit="seconds",
+        meaning="How often the tenants are read again: the longest that a revoked tenant is still served.",
+    )
+    secrets_file: Path = setting(
+        "TSP_TENANT_SECRETS_FILE",
+        Path,
+        default=Path("tenant-secrets.sqlite"),
+        meaning="Where tenant secrets are stored, wrapped by the tenants' KMSs. Back it up: without it deterministic "
+        "data is unreadable.",
+    )
+    bind_address: str = setting("TSP_BIND_ADDRESS", ip, default="0.0.0.0", meaning="The IP address of all listeners.")  # noqa: S104 - the original's default
+    http_bind_address: Address | None = setting(
+        "TSP_HTTP_BIND_ADDRESS", address, meaning="host:port of the API; default: TSP_BIND_ADDRESS and port 7777."
+    )
+    ops_bind_address: Address | None = setting(
+        "TSP_OPS_BIND_ADDRESS",
+        address,
+        meaning="host:port of health and metrics; default: TSP_BIND_ADDRESS and port 9000.",
+    )
+    events_bind_address: Address | None = setting(
+        "TSP_EVENTS_BIND_ADDRESS",
+        address,
+        meaning="host:port where logdrivers fetch events; default: TSP_BIND_ADDRESS and port 5555.",
+    )
+    http_fd: int | None = setting(
+        "TSP_HTTP_FD",
+        integer(3, 65_535),
+        meaning="A listening socket inherited from the parent process, instead of TSP_HTTP_BIND_ADDRESS.",
+    )
+    log_level: int = setting(
+        "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."
+    )
+    enable_logdriver: bool = setting(
+        "TSP_ENABLE_LOGDRIVER_INTEGRATION",
+        flag,
+        default=True,
+        meaning="Whether logdrivers fetch the events. false: each event is a line on standard output.",
+    )
+    send_high_water_mark: int = setting(
+        "TSP_SEND_HIGH_WATER_MARK",
+        integer(0, 10_000_000),
+        default=25_000,
+        unit="events",
+        meaning="The first half of the outbox.",
+    )
+    event_channel_size: int = setting(
+        "TSP_EVENT_LOG_CHANNEL_SIZE",
+        integer(1, 10_000_000),
+        default=25_000,
+        unit="events",
+        meaning="The second half of the outbox.",
+    )
+    send_logging_timeout: str = setting(
+        "TSP_SEND_LOGGING_TIMEOUT_MS",
+        text,
+        default="",
+        meaning="Accepted and ignored: no operation waits for its event.",
+    )
+    ironcore_env: str = setting(
+        "IRONCORE_ENV", text, default="", meaning="Accepted and ignored: there is no hosted environment."
+    )
+    lease_life_s: float = setting(
+        "TSP_LEASE_SECONDS",
+        seconds(1, 86_400),
+        default=600.0,
+        unit="seconds",
+        meaning="How long a leased key is used: the longest that leased data is served after a tenant revoked its key.",
+    )
+    lease_most_wraps: int = setting(
+        "TSP_LEASE_MAX_WRAPS",
+        integer(1, 2**32),
+        default=2**24,
+        unit="wraps",
+        meaning="How many DEKs one leased key wraps. The limit for random IVs is 2^32 (docs/leasing.md).",
+    )
+    lease_cache: int = setting(
+        "TSP_LEASE_CACHE_SIZE",
+        integer(1, 10_000_000),
+        default=10_000,
+        unit="leases",
+        meaning="Leased keys kept for unwrapping.",
+    )
+    secret_cache_s: float = setting(
+        "TSP_TENANT_SECRET_CACHE_SECONDS",
+        seconds(0, 86_400),
+        default=60.0,
+        unit="seconds",
+        meaning="How long a plain tenant secret is kept for deriving.",
+    )
+    most_documents: int = setting(
+        "TSP_MAX_BATCH",
+        integer(1, 1_000_000),
+        default=10_000,
+        unit="documents",
+        meaning="The largest batch; more is refused with 102.",
+    )
+    most_derivations: int = setting(
+        "TSP_MAX_DERIVATIONS",
+        integer(1, 1_000_000),
+        default=10_000,
+        unit="keys",
+        meaning="The most keys derived in one request.",
+    )
+    batch_at_once: int = setting(
+        "TSP_BATCH_CONCURRENCY",
+        integer(1, 10_000),
+        default=32,
+        unit="KMS calls",
+        meaning="KMS calls of one batch under way together.",
+    )
+    kms_per_tenant: int = setting(
+        "TSP_KMS_CONCURRENCY_PER_TENANT",
+        integer(1, 100_000),
+        default=64,
+        unit="KMS calls",
+        meaning="KMS calls of one tenant under way together.",
+    )
+    kms_at_once: int = setting(
+        "TSP_KMS_CONCURRENCY",
+        integer(1, 100_000),
+        default=16_384,
+        unit="KMS calls",
+        meaning="KMS calls of all tenants under way together.",
+    )
+    kms_deadline_s: float = setting(
+        "TSP_KMS_DEADLINE_SECONDS",
+        seconds(0.1, 300),
+        default=5.0,
+        unit="seconds",
+        meaning="How long one key operation may wait for a KMS, retry included.",
+    )
+    kms_attempt_s: float = setting(
+        "TSP_KMS_ATTEMPT_SECONDS",
+        seconds(0.1, 300),
+        default=2.5,
+        unit="seconds",
+        meaning="How long one request to a KMS may take.",
+    )
+    head_bytes: int = setting(
+        "TSP_MAX_HEADER_BYTES",
+        integer(1024, _MIB),
+        default=16_384,
+        unit="bytes",
+        meaning="The largest request line and headers; more answers 431.",
+    )
+    body_bytes: int = setting(
+        "TSP_MAX_BODY_BYTES",
+        integer(1024, 1024 * _MIB),
+        default=8 * _MIB,
+        unit="bytes",
+        meaning="The largest request body; more answers 413.",
+    )
+    receive_s: float = setting(
+        "TSP_RECEIVE_SECONDS",
+        seconds(0.1, 3600),
+        default=10.0,
+        unit="seconds",
+        meaning="How long a request may take to arrive; then 408.",
+    )
+    idle_s: float = setting(
+        "TSP_KEEP_ALIVE_SECONDS",
+        seconds(1, 86_400),
+        default=75.0,
+        unit="seconds",
+        meaning="How long an idle connection is kept.",
+    )
+    connections: int = setting(
+        "TSP_MAX_CONNECTIONS",
+        integer(1, 1_000_000),
+        default=20_000,
+        unit="connections",
+        meaning="Open client connections; more are refused with 503.",
+    )
+    drain_s: float = setting(
+        "TSP_DRAIN_SECONDS",
+        seconds(0, 3600),
+        default=5.0,
+        unit="seconds",
+        meaning="After SIGTERM: how long requests are still served while clients are told to go elsewhere.",
+    )
+    stop_s: float = setting(
+        "TSP_STOP_SECONDS",
+        seconds(0, 3600),
+        default=25.0,
+        unit="seconds",
+        meaning="How long requests in flight may finish after the drain.",
+    )
+    allow_local_kms: bool = setting(
+        "TSP_ALLOW_LOCAL_KMS",
+        flag,
+        default=False,
+        meaning="Serve configs of the local KMS, whose key lies in the config itself. For development and tests only.",
+    )
+
+    @property
+    def api_address(self) -> Address:
+        """Where the API listens."""
+        return self.http_bind_address or Address(self.bind_address, 7777)
+
+    @property
+    def ops_address(self) -> Address:
+        """Where health and metrics listen."""
+        return self.ops_bind_address or Address(self.bind_address, 9000)
+
+    @property
+    def events_address(self) -> Address:
+        """Where logdrivers fetch events."""
+        return self.events_bind_address or Address(self.bind_address, 5555)
+
+    @property
+    def api_keys(self) -> list[Secret[str]]:
+        """The accepted keys, one or two."""
+        return [self.api_key] if self.api_key_2 is None else [self.api_key, self.api_key_2]

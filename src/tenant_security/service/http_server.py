@@ -1,0 +1,148 @@
+"""One HTTP listener: uvicorn's protocol and configuration, our loop around it, so that stopping loses no request.
+
+To stop: :meth:`HttpServer.drain` tells every client ``Connection: close`` while requests are still served, so that
+keep-alive clients go elsewhere by themselves; :meth:`HttpServer.stop` then closes the listener and waits for what is
+in flight.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any, Final
+
+from uvicorn.config import Config
+
+from tenant_security.errors import SettingsError
+from tenant_security.service.http_protocol import EdgeLimits, EdgeProtocol, EdgeState
+from tenant_security.service.settings import Address
+
+_BACKLOG: Final = 2048
+_TICK_S: Final = 1.0
+_CLOSE: Final = (b"connection", b"close")
+
+
+def bind(address: Address, setting: str) -> socket.socket:
+    """Open a listening socket.
+
+    Raises: SettingsError that names the setting when the address is taken or not ours.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(_BACKLOG)
+    except OSError as refused:
+        listener.close()
+        raise SettingsError(
+            [f"cannot listen on {address}: {refused.strerror}; choose another address with {setting}"]
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def inherited(descriptor: int, setting: str) -> socket.socket:
+    """Take over a listening socket from the parent process, as systemd's socket activation hands it on.
+
+    The parent keeps the socket open, so restarts behind it refuse no connection.
+    """
+    try:
+        listener = socket.socket(fileno=descriptor)
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as refused:
+        raise SettingsError([f"{setting}={descriptor} is not a socket: {refused.strerror}"]) from None
+    if not listening:
+        raise SettingsError([f"{setting}={descriptor} is not a listening socket"])
+    listener.setblocking(False)
+    return listener
+
+
+class HttpServer:
+    """Serves one ASGI application on one listening socket. Owner of the socket from construction on."""
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        listener: socket.socket,
+        limits: EdgeLimits,
+        *,
+        protocol: type[EdgeProtocol] = EdgeProtocol,
+    ) -> None:
+        # Keep-alive ends in our sweep; uvicorn's timer, one for every answer, is set out of the way.
+        self._config = Config(
+            app,
+            http=protocol,
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            timeout_keep_alive=86_400,
+            ws="none",
+        )
+        self._config.load()
+        self._protocol = protocol
+        self._listener = listener
+        self._server: asyncio.Server | None = None
+        self._draining = False
+        self.state = EdgeState(limits)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self.state.connections)
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        self._tick()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connect, sock=self._listener, backlog=_BACKLOG)
+
+    def _connect(self) -> EdgeProtocol:
+        return self._protocol(self._config, self.state, {}, asyncio.get_running_loop())
+
+    async def run(self) -> None:
+        """Keep the date and sweep connections that wait too long, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._tick()
+            now = loop.time()
+            for connection in list(self.state.connections):
+                assert isinstance(connection, EdgeProtocol)
+                connection.expire(now)
+
+    def _tick(self) -> None:
+        headers = [(b"date", formatdate(time.time(), usegmt=True).encode("ascii"))]
+        if self._draining:
+            headers.append(_CLOSE)
+        self.state.default_headers = headers
+
+    def drain(self) -> None:
+        """Serve on, but end every connection with its next answer."""
+        self._draining = True
+        self._tick()
+
+    async def stop(self, wait_s: float) -> int:
+        """Stop accepting, finish what is in flight for at most this long, then cut. Returns how many were cut."""
+        self.drain()
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.state.connections):
+            connection.shutdown()
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while (self.state.connections or self.state.tasks) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        cut = len(self.state.connections)
+        for task in list(self.state.tasks):
+            task.cancel()
+        for connection in list(self.state.connections):
+            connection.transport.abort()
+        return cut

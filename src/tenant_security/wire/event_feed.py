@@ -1,0 +1,36 @@
+"""How a logdriver fetches events from a proxy: leases a batch, makes it safe, acknowledges it.
+
+``POST /1/events/lease`` takes :class:`LeaseRequest` and answers :class:`LeasedEvents`; ``POST /1/events/acknowledge``
+takes :class:`Acknowledgement` and answers ``null``. A batch that is not acknowledged in time is handed out again.
+
+Source: docs/formats.md, "Event feed".
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+LEASE_PATH: Final = "/1/events/lease"
+ACKNOWLEDGE_PATH: Final = "/1/events/acknowledge"
+
+
+class LeaseRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """Units: ``most`` events at once; ``waitMillis`` for the first one when there is none."""
+
+    most: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
+    wait_millis: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 20_000
+
+
+class LeasedEvents(msgspec.Struct, frozen=True, rename="camel"):
+    """``batch`` is what to acknowledge, absent when no event came; ``events`` stand in the native form."""
+
+    instance: str
+    batch: int | None
+    events: list[msgspec.Raw]
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, rename="camel"):
+    """``instance`` and ``batch`` as they were leased."""
+
+    instance: str
+    batch: int
