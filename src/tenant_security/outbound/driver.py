@@ -201,9 +201,13 @@ class Outbound:
     async def _send(self, request: Request) -> Response:
         if self._session is None:
             raise RuntimeError("the driver is not open: use `async with`")
+        try:
+            url = URL(request.url, encoded=True)  # a signed address must go out as it was signed
+        except ValueError:
+            raise UnreachableError(Reason.REFUSED) from None
         async with self._session.request(
             request.method,
-            URL(request.url, encoded=True),  # a signed address must go out as it was signed
+            url,
             headers=CIMultiDict(request.headers),
             data=request.body or None,
             allow_redirects=False,
