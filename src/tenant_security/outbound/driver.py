@@ -201,10 +201,7 @@ class Outbound:
     async def _send(self, request: Request) -> Response:
         if self._session is None:
             raise RuntimeError("the driver is not open: use `async with`")
-        try:
-            url = URL(request.url, encoded=True)  # a signed address must go out as it was signed
-        except ValueError:
-            raise UnreachableError(Reason.REFUSED) from None
+        url = _address(request.url)
         async with self._session.request(
             request.method,
             url,
@@ -220,6 +217,18 @@ class Outbound:
                     raise UnreachableError(Reason.TOO_LARGE)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Response(response.status, headers, bytes(body))
+
+
+def _address(text: str) -> URL:
+    """Read an address as it stands: a signed one must go out as it was signed."""
+    try:
+        url = URL(text, encoded=True)
+        port = url.port
+    except ValueError:
+        raise UnreachableError(Reason.REFUSED) from None
+    if url.scheme not in {"http", "https"} or not url.host or port is None:
+        raise UnreachableError(Reason.REFUSED)
+    return url
 
 
 def _reason(failure: Exception) -> Reason:
