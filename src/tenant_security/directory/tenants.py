@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from tenant_security.directory.keyring import EMPTY_KEYRING, Keyring
 from tenant_security.wire.kms_configs import KmsConfig
 
 
@@ -113,7 +114,10 @@ class Standing(msgspec.Struct, frozen=True):
     root_hash: bytes = b""
     manifest_version: int = 0
     manifest_hash: bytes = b""
-    headed: bool = False
+    snapshot_version: int = 0
+    snapshot_hash: bytes = b""
+    """Of the lines that a head vouched for; empty when there was no head."""
+    keyring: Keyring = EMPTY_KEYRING
     authors: Mapping[str, bytes] = MappingProxyType({})
     floors: Mapping[tuple[str, int], int] = MappingProxyType({})
 

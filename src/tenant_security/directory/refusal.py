@@ -1,0 +1,30 @@
+"""The two ways in which a snapshot can fail: as a whole, or in one entry."""
+
+from enum import Enum
+
+
+class Part(Enum):
+    """Which part of a snapshot made it unacceptable."""
+
+    FILE = "file"
+    FORMAT = "format"
+    ROOT = "root"
+    MANIFEST = "manifest"
+    HEAD = "head"
+    IDENTITY = "identity"
+
+
+class SnapshotRefusedError(Exception):
+    """A whole snapshot is not accepted; what is in use stays in use.
+
+    The message says what is wrong and what to do, for the operator's log and health page.
+    """
+
+    def __init__(self, part: Part, reason: str) -> None:
+        super().__init__(f"The snapshot is refused because of its {part.value}: {reason}")
+        self.part = part
+        self.reason = reason
+
+
+class BadEntryError(Exception):
+    """One entry breaks a rule; its tenant is quarantined and nobody else notices."""
