@@ -1,0 +1,207 @@
+"""The tenants of one vendor and their configs, ready to be written as a snapshot.
+
+What does not change stays byte for byte as it was signed, so that proxies recognise it at sight; what changes gets a
+higher version and a new signature.
+"""
+
+import hmac
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tenant_security.authoring import documents
+from tenant_security.authoring.keyfiles import KeyFileError
+from tenant_security.authoring.vendor import UnknownNameError, Vendor
+from tenant_security.crypto.signing import Kind, VerifyingKey, key_id
+from tenant_security.crypto.unseal import CannotOpenError
+from tenant_security.wire import snapshot as words
+from tenant_security.wire.kms_configs import decode_kms_config
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A tenant: its record as signed and as read, and its own configs."""
+
+    signed: words.Signed
+    record: words.TenantRecord
+    configs: Mapping[int, words.ConfigEnvelope]
+
+
+def assign(config: int, *, active: bool = True, primary: bool = False, leasing: bool = False) -> words.RecordAssignment:
+    """Let a tenant use a config."""
+    return words.RecordAssignment(config=config, active=active, primary=primary, leasing=leasing)
+
+
+class Roster:
+    """Tenants by id and the vendor's own configs by id. Begin with an empty one, or with :meth:`read`.
+
+    ``segment`` is what new configs are sealed to.
+    """
+
+    def __init__(self, vendor: Vendor, *, segment: int = 1) -> None:
+        self._vendor: Final = vendor
+        self._segment: Final = segment
+        self.tenants: Final[dict[str, Entry]] = {}
+        self.shared: Final[dict[int, words.ConfigEnvelope]] = {}
+
+    @classmethod
+    def read(cls, vendor: Vendor, path: Path, *, segment: int = 1) -> "Roster":
+        """Take up where a snapshot of this vendor left off. Entries that its authors did not sign are left out.
+
+        Raises: KeyFileError when the file is not a snapshot.
+        """
+        roster = cls(vendor, segment=segment)
+        try:
+            with path.open("rb") as file:
+                words.decode(words.SnapshotHeader, file.readline().rstrip(b"\n"))
+                for line in file:
+                    roster._take(words.decode_line(line.rstrip(b"\n")))
+        except (OSError, words.MalformedError) as failure:
+            raise KeyFileError(f"{path} is not a snapshot that can be continued: {failure}") from None
+        return roster
+
+    def _take(self, line: words.ConfigLine | words.TenantLine) -> None:
+        if isinstance(line, words.ConfigLine):
+            if self._is_signed(line.envelope):
+                header = words.decode(words.ConfigHeader, line.envelope.header)
+                self.shared[header.config] = line.envelope
+        elif self._verifies(line.record.key, Kind.RECORD, line.record.body, line.record.sig):
+            self.put_signed(line.record, [envelope for envelope in line.configs if self._is_signed(envelope)])
+
+    def _is_signed(self, envelope: words.ConfigEnvelope) -> bool:
+        signed = words.config_signed_bytes(envelope.header, envelope.payload, envelope.commit)
+        return self._verifies(envelope.author, Kind.CONFIG, signed, envelope.sig)
+
+    def _verifies(self, signer: str, kind: Kind, body: bytes, signature: bytes) -> bool:
+        for author in self._vendor.manifest.authors:
+            if key_id(author.public) == signer:
+                return VerifyingKey(author.public).verifies(kind, body, signature)
+        return False
+
+    def put_shared(self, config_id: int, config_json: bytes) -> bool:
+        """Set a config of the vendor, which many tenants may be assigned, and return whether that changed anything.
+
+        Raises: TenantSecurityError 207 when it is not a config that proxies can read.
+        """
+        envelope = self._sealed(words.SHARED, config_id, config_json, self.shared.get(config_id))
+        changed = self.shared.get(config_id) is not envelope
+        self.shared[config_id] = envelope
+        return changed
+
+    def put_tenant(
+        self,
+        tenant_id: str,
+        assignments: Iterable[words.RecordAssignment],
+        *,
+        configs: Mapping[int, bytes] | None = None,
+        leasing_required: bool = False,
+    ) -> bool:
+        """Set a tenant: what it may use, and its own configs as JSON. Returns whether that changed anything.
+
+        Raises: TenantSecurityError 207 when a config is not one that proxies can read; ValueError when an assigned
+        config is nowhere, is assigned twice, or more than one is primary.
+        """
+        wanted = tuple(assignments)
+        old = self.tenants.get(tenant_id)
+        _check(tenant_id, wanted, {*self.shared, *(configs or {})})
+        before = old.configs if old else {}
+        sealed = {
+            number: self._sealed(tenant_id, number, text, before.get(number))
+            for number, text in (configs or {}).items()
+        }
+        if old and (old.record.assignments, old.record.leasing_required) == (wanted, leasing_required):
+            signed = old.signed
+        else:
+            version = old.record.version if old else 0
+            signed = self._vendor.tenant_record(tenant_id, wanted, leasing_required=leasing_required, version=version)
+        changed = old is None or signed is not old.signed or sealed != old.configs
+        self.tenants[tenant_id] = Entry(signed, words.decode(words.TenantRecord, signed.body), sealed)
+        return changed
+
+    def put_signed(self, record: words.Signed, configs: Iterable[words.ConfigEnvelope]) -> None:
+        """Set a tenant from documents that somebody else has signed, such as the tenant's own admin."""
+        tenant = words.decode(words.TenantRecord, record.body)
+        by_id = {words.decode(words.ConfigHeader, envelope.header).config: envelope for envelope in configs}
+        self.tenants[tenant.tenant] = Entry(record, tenant, by_id)
+
+    def change_assignment(
+        self, tenant_id: str, config_id: int, *, active: bool | None = None, leasing: bool | None = None
+    ) -> None:
+        """Switch a tenant's use of a config on or off, or its leasing, and leave everything else.
+
+        Raises: UnknownNameError.
+        """
+        entry = self.tenants.get(tenant_id)
+        if entry is None or all(assignment.config != config_id for assignment in entry.record.assignments):
+            raise UnknownNameError(f"tenant {tenant_id!r} with config {config_id} is not in the roster")
+        wanted = [
+            each
+            if each.config != config_id
+            else msgspec.structs.replace(
+                each,
+                active=each.active if active is None else active,
+                leasing=each.leasing if leasing is None else leasing,
+            )
+            for each in entry.record.assignments
+        ]
+        record = entry.record
+        signed = self._vendor.tenant_record(
+            tenant_id, wanted, leasing_required=record.leasing_required, version=record.version
+        )
+        self.tenants[tenant_id] = Entry(signed, words.decode(words.TenantRecord, signed.body), entry.configs)
+
+    def remove_tenant(self, tenant_id: str) -> None:
+        """Leave a tenant out of the next snapshot.
+
+        Raises: UnknownNameError.
+        """
+        if self.tenants.pop(tenant_id, None) is None:
+            raise UnknownNameError(f"tenant {tenant_id!r} is not in the roster")
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the snapshot's lines after the first, without line breaks, every config wrapped to a current epoch."""
+        for config_id, envelope in self.shared.items():
+            self.shared[config_id] = current = self._wrapped(envelope)
+            yield words.encode(words.ConfigLine(envelope=current))
+        for tenant_id, entry in self.tenants.items():
+            configs = {number: self._wrapped(envelope) for number, envelope in entry.configs.items()}
+            self.tenants[tenant_id] = Entry(entry.signed, entry.record, configs)
+            yield words.encode(words.TenantLine(tenant=tenant_id, record=entry.signed, configs=tuple(configs.values())))
+
+    def _wrapped(self, envelope: words.ConfigEnvelope) -> words.ConfigEnvelope:
+        wrap = envelope.wrap
+        segment = self._vendor.segment(wrap.segment)
+        if wrap.epoch == segment.epoch:
+            return envelope
+        dek = documents.open_dek(envelope, self._vendor.opening_key(wrap.segment, wrap.epoch))
+        return msgspec.structs.replace(envelope, wrap=documents.wrap_dek(dek, envelope.header, segment))
+
+    def _sealed(
+        self, owner: str, config_id: int, config_json: bytes, old: words.ConfigEnvelope | None
+    ) -> words.ConfigEnvelope:
+        decode_kms_config(config_json)
+        if old is None:
+            return self._vendor.seal_config(owner, config_id, config_json, segment=self._segment)
+        if self._says(old, config_json):
+            return old
+        version = words.decode(words.ConfigHeader, old.header).version
+        return self._vendor.seal_config(owner, config_id, config_json, version=version, segment=self._segment)
+
+    def _says(self, envelope: words.ConfigEnvelope, config_json: bytes) -> bool:
+        """Whether a sealed config holds exactly this; a config that cannot be opened any more does not."""
+        try:
+            key = self._vendor.opening_key(envelope.wrap.segment, envelope.wrap.epoch)
+            return hmac.compare_digest(documents.open_config(envelope, key), config_json)
+        except (CannotOpenError, KeyFileError):
+            return False
+
+
+def _check(tenant_id: str, wanted: tuple[words.RecordAssignment, ...], known: set[int]) -> None:
+    ids = [assignment.config for assignment in wanted]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"tenant {tenant_id!r} is assigned a config twice")
+    if missing := set(ids) - known:
+        raise ValueError(f"tenant {tenant_id!r} is assigned config {min(missing)}, which is nowhere described")
+    if sum(assignment.primary for assignment in wanted) > 1:
+        raise ValueError(f"tenant {tenant_id!r} has more than one primary config")

@@ -1,0 +1,370 @@
+"""A vendor's keys and everything that is the same for all of its tenants, kept in one directory.
+
+Shape of the directory, every file of mode 0600::
+
+    vendor.json               root, manifest, segment seeds as sealed to each identity, version of the last snapshot
+    root.key                  signs the root; belongs offline once the vendor exists
+    admin.key                 signs manifests and heads, and is an author for all tenants
+    segment-1-epoch-1.key     the seed of a segment; needed to add identities and to wrap anew
+
+Trust: whoever reads this directory can read every config; whoever has ``admin.key`` can change any. The fingerprint of
+``root.key`` is what services pin.
+Owner: one process at a time.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tenant_security.authoring import documents
+from tenant_security.authoring.identities import IdentityRequest, new_identity
+from tenant_security.authoring.keyfiles import KeyFileError, read_seed, write_seed, write_whole
+from tenant_security.authoring.versions import next_version
+from tenant_security.crypto.seal import SealingKey, Suite
+from tenant_security.crypto.signing import Kind, SigningKey, fingerprint, key_id
+from tenant_security.crypto.unseal import OpeningKey, new_seed
+from tenant_security.secret import Secret
+from tenant_security.wire import snapshot as words
+from tenant_security.wire.service_env import ServiceCredentials
+
+DAY_S: Final = 86_400
+ROOT_LIFE_S: Final = 3650 * DAY_S
+MANIFEST_LIFE_S: Final = 365 * DAY_S
+
+_STATE: Final = "vendor.json"
+_ROOT_KEY: Final = "root.key"
+_ADMIN_KEY: Final = "admin.key"
+_ALL_RIGHTS: Final = (words.May.RECORD, words.May.CONFIG)
+
+
+class VendorState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What ``vendor.json`` holds. Nothing in it is secret."""
+
+    root: words.Signed
+    manifest: words.Signed
+    segment_wraps: tuple[words.SegmentWrap, ...]
+    snapshot_version: int
+
+
+class UnknownNameError(Exception):
+    """There is no identity, segment or author of this name."""
+
+
+class Vendor:
+    """One vendor. Every change raises the manifest's version, signs it and saves it at once."""
+
+    def __init__(self, directory: Path, state: VendorState, clock: Callable[[], float]) -> None:
+        self.directory: Final = directory
+        self._state = state
+        self._clock: Final = clock
+        self.root: Final = words.decode(words.Root, state.root.body)
+        self._manifest = words.decode(words.Manifest, state.manifest.body)
+        self.admin: Final = SigningKey(read_seed(directory / _ADMIN_KEY))
+        self._opening: Final[dict[tuple[int, int], OpeningKey]] = {}
+
+    @classmethod
+    def create(
+        cls, directory: Path, vendor_id: str, *, suite: Suite = Suite.XWING, clock: Callable[[], float] = time.time
+    ) -> "Vendor":
+        """Make a vendor with its root key, its admin key and segment 1.
+
+        Raises: KeyFileError when the directory already holds a vendor.
+        """
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        seeds = {name: new_seed() for name in (_ROOT_KEY, _ADMIN_KEY, _seed_name(1, 1))}
+        for name, seed in seeds.items():
+            write_seed(directory / name, seed)
+        root_key, admin = SigningKey(seeds[_ROOT_KEY]), SigningKey(seeds[_ADMIN_KEY])
+        now_s = int(clock())
+        root = words.Root(
+            vendor=vendor_id,
+            version=next_version(0, now_s),
+            created=now_s,
+            expires=now_s + ROOT_LIFE_S,
+            root_key=root_key.public,
+            keys=(words.RootKey(admin.public, (words.Signs.MANIFEST, words.Signs.HEAD)),),
+        )
+        manifest = words.Manifest(
+            vendor=vendor_id,
+            version=next_version(0, now_s),
+            created=now_s,
+            expires=now_s + MANIFEST_LIFE_S,
+            segments=(_segment(1, 1, suite, seeds[_seed_name(1, 1)], ()),),
+            identities=(),
+            authors=(words.Author(admin.public, "admin", words.SHARED, _ALL_RIGHTS),),
+        )
+        words.decode(words.Root, words.encode(root))  # refuses a vendor id that readers would refuse
+        state = VendorState(
+            root=documents.sign(Kind.ROOT, root, root_key),
+            manifest=documents.sign(Kind.MANIFEST, manifest, admin),
+            segment_wraps=(),
+            snapshot_version=0,
+        )
+        vendor = cls(directory, state, clock)
+        vendor._save()
+        return vendor
+
+    @classmethod
+    def load(cls, directory: Path, *, clock: Callable[[], float] = time.time) -> "Vendor":
+        """Open the directory of a vendor that was created before.
+
+        Raises: KeyFileError.
+        """
+        path = directory / _STATE
+        try:
+            state = msgspec.json.decode(path.read_bytes(), type=VendorState)
+            return cls(directory, state, clock)
+        except OSError as failure:
+            raise KeyFileError(
+                f"{directory} holds no vendor ({failure.strerror}); make one with 'snapshot init'"
+            ) from None
+        except (msgspec.DecodeError, words.MalformedError) as malformed:
+            raise KeyFileError(f"{path} is damaged: {malformed}") from None
+
+    @property
+    def id(self) -> str:
+        """The vendor's name in every document."""
+        return self.root.vendor
+
+    @property
+    def root_fingerprint(self) -> str:
+        """What services pin."""
+        return fingerprint(self.root.root_key)
+
+    @property
+    def manifest(self) -> words.Manifest:
+        """The newest manifest."""
+        return self._manifest
+
+    @property
+    def state(self) -> VendorState:
+        """The signed documents, for whoever writes snapshots."""
+        return self._state
+
+    def now_s(self) -> int:
+        """Return the time by this vendor's clock, in Unix seconds."""
+        return int(self._clock())
+
+    def add_identity(
+        self, name: str, *, config_id: int | None = None, segment: int = 1, tags: Iterable[str] = ()
+    ) -> ServiceCredentials:
+        """Make a service identity here and let it in. The result is all that the service needs, and is secret.
+
+        Raises: ValueError when the name or number is taken.
+        """
+        number = max((known.config for known in self._manifest.identities), default=0) + 1
+        suite = Suite(self.segment(segment).suite)
+        request, encryption, signing = new_identity(name, config_id or number, suite, tags)
+        self.approve_identity(request)
+        return ServiceCredentials(name, request.config, segment, encryption, signing, self.root_fingerprint)
+
+    def approve_identity(self, request: IdentityRequest) -> None:
+        """Let an identity in that was made elsewhere. Compare ``request.fingerprint`` with its maker's first.
+
+        Raises: ValueError when its name or number is taken, or its key malformed.
+        """
+        identities = self._manifest.identities
+        if any(known.id == request.id or known.config == request.config for known in identities):
+            raise ValueError(f"an identity named {request.id!r} or numbered {request.config} exists; choose another")
+        identity = words.ServiceIdentity(
+            id=request.id,
+            config=request.config,
+            suite=request.suite,
+            encryption=request.encryption,
+            signing=request.signing,
+            tags=request.tags,
+            status=words.Status.ACTIVE,
+        )
+        self._publish(identities=(*identities, identity))
+
+    def revoke_identity(self, name: str) -> None:
+        """Stop trusting an identity, and begin a new epoch in every segment that it could open.
+
+        The configs it could read are known to it for good: their credentials should be rotated at the KMS.
+
+        Raises: UnknownNameError.
+        """
+        gone = next((known for known in self._manifest.identities if known.id == name), None)
+        if gone is None:
+            raise UnknownNameError(f"there is no identity {name!r}")
+        revoked = msgspec.structs.replace(gone, status=words.Status.REVOKED)
+        self._publish(
+            identities=tuple(revoked if known is gone else known for known in self._manifest.identities),
+            segments=tuple(
+                self._next_epoch(segment) if _entitled(gone, segment) else segment
+                for segment in self._manifest.segments
+            ),
+        )
+
+    def add_segment(self, *, tags: Iterable[str] = (), suite: Suite = Suite.XWING) -> int:
+        """Begin a segment for the identities that have all of these tags, and return its number."""
+        number = max(segment.id for segment in self._manifest.segments) + 1
+        seed = new_seed()
+        write_seed(self.directory / _seed_name(number, 1), seed)
+        self._publish(segments=(*self._manifest.segments, _segment(number, 1, suite, seed, tuple(tags))))
+        return number
+
+    def rotate_segment(self, number: int) -> None:
+        """Begin a new epoch; the next snapshot that is written wraps every config anew.
+
+        Raises: UnknownNameError.
+        """
+        old = self.segment(number)
+        fresh = self._next_epoch(old)
+        self._publish(segments=tuple(fresh if known is old else known for known in self._manifest.segments))
+
+    def add_author(self, public: bytes, name: str, *, tenant: str, may: Iterable[words.May] = _ALL_RIGHTS) -> None:
+        """Let a key sign entries of one tenant, or of all when ``tenant`` is empty.
+
+        Raises: ValueError when the key is an author already.
+        """
+        if any(author.public == public for author in self._manifest.authors):
+            raise ValueError(f"{key_id(public)} is an author already")
+        self._publish(authors=(*self._manifest.authors, words.Author(public, name, tenant, tuple(may))))
+
+    def remove_author(self, author_key_id: str) -> None:
+        """Take an author's rights away; what only it has signed is quarantined until somebody signs it again.
+
+        Raises: UnknownNameError.
+        """
+        kept = tuple(author for author in self._manifest.authors if key_id(author.public) != author_key_id)
+        if len(kept) == len(self._manifest.authors):
+            raise UnknownNameError(f"there is no author {author_key_id}")
+        self._publish(authors=kept)
+
+    def require_head(self, required: bool = True) -> None:
+        """Say whether services may accept a snapshot without a head."""
+        self._publish(head_required=required)
+
+    def renew(self) -> None:
+        """Sign the manifest again for its whole life, when half of it is over."""
+        if self._manifest.expires - self.now_s() < MANIFEST_LIFE_S // 2:
+            self._publish()
+
+    def segment(self, number: int) -> words.Segment:
+        """Return a segment in its newest epoch.
+
+        Raises: UnknownNameError.
+        """
+        for segment in self._manifest.segments:
+            if segment.id == number:
+                return segment
+        raise UnknownNameError(f"there is no segment {number}")
+
+    def opening_key(self, segment: int, epoch: int) -> OpeningKey:
+        """Return the private key of a segment's epoch.
+
+        Raises: KeyFileError.
+        """
+        at = segment, epoch
+        if at not in self._opening:
+            suite = Suite(self.segment(segment).suite)
+            self._opening[at] = OpeningKey(suite, read_seed(self.directory / _seed_name(segment, epoch)))
+        return self._opening[at]
+
+    def seal_config(
+        self, tenant: str, config_id: int, config_json: bytes, *, version: int = 0, segment: int = 1
+    ) -> words.ConfigEnvelope:
+        """Seal and sign a config of a tenant, or of the vendor when ``tenant`` is empty, after the last ``version``."""
+        now_s = self.now_s()
+        header = words.ConfigHeader(
+            vendor=self.id,
+            tenant=tenant,
+            config=config_id,
+            kind="kms",
+            version=next_version(version, now_s),
+            created=now_s,
+        )
+        return documents.seal_config(header, config_json, self.segment(segment), self.admin)
+
+    def tenant_record(
+        self,
+        tenant: str,
+        assignments: Iterable[words.RecordAssignment],
+        *,
+        leasing_required: bool = False,
+        version: int = 0,
+    ) -> words.Signed:
+        """Sign what a tenant is, after the last ``version``."""
+        record = words.TenantRecord(
+            vendor=self.id,
+            tenant=tenant,
+            version=next_version(version, self.now_s()),
+            leasing_required=leasing_required,
+            assignments=tuple(assignments),
+        )
+        return documents.sign(Kind.RECORD, record, self.admin)
+
+    def sign_head(self, head: words.Head) -> words.Signed:
+        """Sign what is newest."""
+        return documents.sign(Kind.HEAD, head, self.admin)
+
+    def next_snapshot_version(self) -> int:
+        """Return the version for a new snapshot, and remember it."""
+        version = next_version(self._state.snapshot_version, self.now_s())
+        self._state = msgspec.structs.replace(self._state, snapshot_version=version)
+        self._save()
+        return version
+
+    def _publish(
+        self,
+        *,
+        segments: tuple[words.Segment, ...] | None = None,
+        identities: tuple[words.ServiceIdentity, ...] | None = None,
+        authors: tuple[words.Author, ...] | None = None,
+        head_required: bool | None = None,
+    ) -> None:
+        now_s, old = self.now_s(), self._manifest
+        manifest = words.Manifest(
+            vendor=old.vendor,
+            version=next_version(old.version, now_s),
+            created=now_s,
+            expires=now_s + MANIFEST_LIFE_S,
+            segments=old.segments if segments is None else segments,
+            identities=old.identities if identities is None else identities,
+            authors=old.authors if authors is None else authors,
+            head_required=old.head_required if head_required is None else head_required,
+        )
+        signed = documents.sign(Kind.MANIFEST, manifest, self.admin)
+        words.decode(words.Manifest, signed.body)  # refuses names that readers would refuse
+        wraps = tuple(self._wraps(manifest))
+        self._manifest = manifest
+        self._state = msgspec.structs.replace(self._state, manifest=signed, segment_wraps=wraps)
+        self._save()
+
+    def _wraps(self, manifest: words.Manifest) -> Iterable[words.SegmentWrap]:
+        """Yield each entitled identity's wrap of each segment, keeping those that exist."""
+        made = {(wrap.segment, wrap.epoch, wrap.recipient): wrap for wrap in self._state.segment_wraps}
+        for segment in manifest.segments:
+            for identity in manifest.identities:
+                if identity.status is words.Status.ACTIVE and _entitled(identity, segment):
+                    at = segment.id, segment.epoch, key_id(identity.encryption)
+                    yield made.get(at) or self._wrap(segment, identity)
+
+    def _wrap(self, segment: words.Segment, identity: words.ServiceIdentity) -> words.SegmentWrap:
+        seed = read_seed(self.directory / _seed_name(segment.id, segment.epoch))
+        return documents.wrap_seed(self.id, segment, seed, SealingKey(Suite(identity.suite), identity.encryption))
+
+    def _next_epoch(self, segment: words.Segment) -> words.Segment:
+        seed, epoch = new_seed(), segment.epoch + 1
+        write_seed(self.directory / _seed_name(segment.id, epoch), seed)
+        return _segment(segment.id, epoch, Suite(segment.suite), seed, segment.tags)
+
+    def _save(self) -> None:
+        pretty = msgspec.json.format(msgspec.json.encode(self._state), indent=1)
+        write_whole(self.directory / _STATE, [pretty, b"\n"])
+
+
+def _seed_name(segment: int, epoch: int) -> str:
+    return f"segment-{segment}-epoch-{epoch}.key"
+
+
+def _segment(number: int, epoch: int, suite: Suite, seed: Secret[bytes], tags: tuple[str, ...]) -> words.Segment:
+    return words.Segment(id=number, epoch=epoch, suite=suite.value, public=OpeningKey(suite, seed).public, tags=tags)
+
+
+def _entitled(identity: words.ServiceIdentity, segment: words.Segment) -> bool:
+    return set(segment.tags) <= set(identity.tags)
