@@ -118,7 +118,9 @@ class SecretFile:
         values = (tenant_id, secret_type, secret_path, edek, rotation.value, time.time_ns() // 1_000_000)
         insert = (
             "INSERT INTO tenant_secret (tenant_id, secret_type, secret_path, edek, rotation, created_ms) "
-            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            "SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM tenant_secret "
+            "WHERE tenant_id = ?1 AND secret_type = ?2 AND secret_path = ?3 AND rotation = ?5) "
+            "ON CONFLICT DO NOTHING"
         )
         select = (
             f"SELECT {_COLUMNS} FROM tenant_secret WHERE tenant_id = ? AND secret_type = ? AND secret_path = ? "  # noqa: S608 - constants

@@ -1,11 +1,25 @@
 """Every setting of the proxy: the original's names where it had one, ours beside them. docs/settings.md prints this."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenant_security.errors import SettingsError
 from tenant_security.secret import Secret
 from tenant_security.service.logs import log_level
-from tenant_security.service.settings import Address, address, flag, integer, ip, seconds, secret, setting, text
+from tenant_security.service.settings import (
+    Address,
+    address,
+    flag,
+    integer,
+    ip,
+    read_settings,
+    seconds,
+    secret,
+    setting,
+    text,
+)
+from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
 
 _MIB = 1_048_576
 
@@ -22,35 +36,6 @@ class ProxySettings:
     )
     api_key_2: Secret[str] | None = setting(
         "API_KEY_2", secret, meaning="A second accepted key, so that applications can move from one to the other."
-    )
-    service_account_id: str = setting(
-        "SERVICE_ACCOUNT_ID", text, required=True, meaning="The id of this service identity in the vendor's manifest."
-    )
-    service_config_id: str = setting(
-        "SERVICE_CONFIG_ID",
-        text,
-        default="",
-        meaning="The id of the record that this env file was made from; only shown.",
-    )
-    service_segment_id: str = setting(
-        "SERVICE_SEGMENT_ID", text, default="", meaning="The segment whose configs this proxy serves; only shown."
-    )
-    encryption_private_key: Secret[str] = setting(
-        "SERVICE_ENCRYPTION_PRIVATE_KEY",
-        secret,
-        required=True,
-        meaning="Opens the segment key. Leaked: revoke the identity and rotate the credentials it could read.",
-    )
-    signing_private_key: Secret[str] | None = setting(
-        "SERVICE_SIGNING_PRIVATE_KEY",
-        secret,
-        meaning="Signs requests to the configuration broker; unused with a snapshot file.",
-    )
-    vendor_root_fingerprint: str = setting(
-        "VENDOR_ROOT_FINGERPRINT",
-        text,
-        required=True,
-        meaning="The pinned fingerprint of the vendor's root key: nothing that does not lead back to it is used.",
     )
     snapshot_file: Path = setting(
         "TSP_SNAPSHOT_FILE",
@@ -275,3 +260,23 @@ class ProxySettings:
     def api_keys(self) -> list[Secret[str]]:
         """The accepted keys, one or two."""
         return [self.api_key] if self.api_key_2 is None else [self.api_key, self.api_key_2]
+
+
+def read_proxy_settings(environ: Mapping[str, str]) -> tuple[ProxySettings, ServiceCredentials]:
+    """Read the settings and the service's identity.
+
+    Raises: SettingsError with every problem of both at once.
+    """
+    problems: list[str] = []
+    settings = credentials = None
+    try:
+        settings = read_settings(ProxySettings, environ)
+    except SettingsError as wrong:
+        problems += wrong.problems
+    try:
+        credentials = credentials_from_env(environ)
+    except SettingsError as wrong:
+        problems += wrong.problems
+    if settings is None or credentials is None:
+        raise SettingsError(problems)
+    return settings, credentials

@@ -44,6 +44,9 @@ _RECEIVING: Final = "receiving"
 _ANSWERING: Final = "answering"
 _IDLE: Final = "idle"
 
+_NEW_S: Final = 1.0
+"""How long a connection that has not sent anything counts as about to."""
+
 
 class EdgeProtocol(HttpToolsProtocol):
     """One connection."""
@@ -156,6 +159,15 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(408, Code.INVALID_REQUEST_BODY, "The request did not arrive in time")
         elif self._phase == _IDLE and waited > self._limits.idle_s:
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """End the connection as soon as nobody can be waiting on it. Called again and again while the server stops.
+
+        A request that has begun to arrive is served, and a new connection has a moment to send one.
+        """
+        if self._phase == _RECEIVING and (self._head_bytes or self.loop.time() - self._since < _NEW_S):
+            return
+        super().shutdown()
 
     def _refuse_head(self) -> None:
         message = f"The request's line and headers are larger than {self._limits.head_bytes} bytes"

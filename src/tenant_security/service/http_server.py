@@ -135,10 +135,10 @@ class HttpServer:
         self.drain()
         if self._server is not None:
             self._server.close()
-        for connection in list(self.state.connections):
-            connection.shutdown()
         deadline = asyncio.get_running_loop().time() + wait_s
-        while (self.state.connections or self.state.tasks) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        while (self.state.connections or self.state.tasks) and asyncio.get_running_loop().time() < deadline:
+            for connection in list(self.state.connections):
+                connection.shutdown()
             await asyncio.sleep(0.02)
         cut = len(self.state.connections)
         for task in list(self.state.tasks):

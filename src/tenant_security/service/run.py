@@ -19,7 +19,7 @@ class Signals:
         self.stop = asyncio.Event()
         self._again: list[Callable[[], None]] = []
 
-    def install(self, on_hangup: Callable[[], None] | None = None) -> None:
+    def install(self, on_hangup: Callable[[], object] | None = None) -> None:
         """Take the signals over. A second SIGINT or SIGTERM stops at once, without waiting for anybody."""
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,70 @@
+# Everything a newcomer needs: `make run`, `make test`. `make help` lists the rest.
+
+PYTHON      ?= python3
+VENV        ?= .venv
+PROXY_PORT  ?= 7777
+OPS_PORT    ?= 9000
+EVENTS_PORT ?= 5555
+STATE_DIR   ?= .state
+SEED        ?= demo
+ARGS        ?=
+
+BIN := $(VENV)/bin
+
+.PHONY: help run test check fix bench docs lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# The environment for `run` holds only what runs; `test` adds the rest. A stamp remembers which lock was installed.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "error: the venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.run-installed: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the locked dependencies (once) ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
+	@echo "Installing the locked test dependencies (once) ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/test.txt
+	@touch $@
+
+run: $(VENV)/.run-installed ## Run a complete demo: make run PROXY_PORT=32804 OPS_PORT=32805 EVENTS_PORT=5556 STATE_DIR=/some/dir
+	@exec $(BIN)/tenant-security dev --proxy-port $(PROXY_PORT) --ops-port $(OPS_PORT) --events-port $(EVENTS_PORT) \
+	  --state-dir $(STATE_DIR) --seed $(SEED) $(ARGS)
+
+test: $(VENV)/.test-installed ## Check the code and run the whole test suite
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: $(VENV)/.test-installed ## Lint, types, import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --diff --quiet; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --config pyproject.toml | tail -n 12
+
+fix: $(VENV)/.test-installed ## Mend what the linter can mend by itself
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: $(VENV)/.test-installed ## Measure, as ratios to yardsticks in the same run
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.test-installed ## Write the generated pages: settings, metrics, OpenAPI
+	@$(BIN)/python -m docs.generate
+
+lock: $(VENV)/bin/python ## Resolve the dependencies anew and pin them with hashes
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --no-annotate --extra all --group build pyproject.toml --output-file requirements/run.txt --upgrade
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --no-annotate --extra all --group build --group test pyproject.toml --constraints requirements/run.txt \
+	  --output-file requirements/test.txt --upgrade
+
+clean: ## Remove the environment and the caches; the state directory stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis

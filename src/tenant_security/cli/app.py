@@ -1,0 +1,129 @@
+"""The ``tenant-security`` command: one subcommand per program and tool. Heavy imports happen inside commands."""
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from tenant_security import __version__
+from tenant_security.cli import identity, snapshot
+from tenant_security.errors import SettingsError
+from tenant_security.service.run import EXIT_SETTINGS
+
+app = App(
+    name="tenant-security",
+    version=__version__,
+    help="""Encrypt each customer's data with keys that the customer holds.
+
+Start here:
+
+    tenant-security dev                 a complete demo on this machine, with tenants and a local KMS
+
+In production:
+
+    tenant-security snapshot build ...  describe tenants and their KMS configs, get one sealed, signed file
+    tenant-security identity new ...    make the identity of a proxy and its env file
+    tenant-security proxy               run the Tenant Security Proxy with that env file
+""",
+    help_format="plaintext",
+)
+app.command(snapshot.app)
+app.command(identity.app)
+
+
+@app.command
+def proxy(*, check: bool = False, settings: bool = False) -> None:
+    """Run the Tenant Security Proxy. All of its settings are environment variables.
+
+    Signals: SIGHUP reads the tenants again; SIGTERM and Ctrl-C drain and stop, a second one stops at once.
+
+    Exit codes: 0 stopped as asked; 78 the settings are wrong (every problem is printed).
+
+    Parameters
+    ----------
+    check
+        Read the settings and say what is wrong with them, without starting.
+    settings
+        Print every setting with its default and meaning, without starting.
+    """
+    from tenant_security.cli import run_proxy  # noqa: PLC0415 - the server's libraries load only for the server
+
+    if settings:
+        run_proxy.print_settings()
+    else:
+        run_proxy.run(check_only=check)
+
+
+@app.command
+def dev(
+    *,
+    proxy_port: int = 7777,
+    ops_port: int = 9000,
+    events_port: int = 5555,
+    state_dir: str = ".state",
+    host: str = "127.0.0.1",
+    seed: Literal["demo", "conformance"] = "demo",
+    reset: bool = False,
+) -> None:
+    """Run a complete demo on this machine: a vendor, tenants, a local KMS and the proxy.
+
+    Its configs travel sealed and signed as in production; only the KMS is one that lives in the config itself. The
+    API key is that of the environment variable API_KEY, else one is made and printed. Ctrl-C stops everything.
+
+    Refuses to start where TENANT_SECURITY_ENV is "production".
+
+    Parameters
+    ----------
+    proxy_port
+        Port of the API. 0 lets the system choose.
+    ops_port
+        Port of health and metrics.
+    events_port
+        Port where a logdriver fetches security events. Until one runs, this command shows them as log lines.
+    state_dir
+        Where the vendor's keys, the snapshot and the tenant secrets are kept between starts.
+    host
+        The address to listen on.
+    seed
+        Which tenants to make: "demo" the six of the published examples, "conformance" those of the published
+        clients' test suites too.
+    reset
+        Empty the state directory first: all demo keys are made anew, and what they encrypted is lost.
+    """
+    from tenant_security.cli import dev as development  # noqa: PLC0415 - the server's libraries load only for the server
+
+    development.run(
+        development.DevOptions(
+            proxy_port=proxy_port,
+            ops_port=ops_port,
+            events_port=events_port,
+            state_dir=state_dir,
+            host=host,
+            seed=seed,
+            reset=reset,
+        )
+    )
+
+
+@app.command
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter()]) -> None:
+    """Print a completion script for a shell.
+
+    For bash:  eval "$(tenant-security completion bash)"
+
+    Parameters
+    ----------
+    shell
+        The shell to complete in.
+    """
+    sys.stdout.write(app.generate_completion(shell=shell))
+
+
+def run() -> None:
+    """Run the command line; print settings problems as they are meant to be read."""
+    try:
+        app()
+    except SettingsError as wrong:
+        for problem in wrong.problems:
+            sys.stderr.write(f"error: {problem}\n")
+        sys.exit(EXIT_SETTINGS)

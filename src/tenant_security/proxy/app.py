@@ -1,0 +1,267 @@
+"""The composition root of the proxy: builds everything once, runs it, and stops it without losing a request."""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import structlog
+
+from tenant_security import __version__
+from tenant_security.directory.refresher import DirectoryRefresher
+from tenant_security.directory.snapshot_file import SnapshotFile
+from tenant_security.directory.tenants import ConfigHandle, TenantDirectory
+from tenant_security.errors import Code, SettingsError, TenantSecurityError
+from tenant_security.kms.caller import KmsCaller
+from tenant_security.kms.catalog import open_key
+from tenant_security.kms.provider import KmsKey
+from tenant_security.kms.resilience import CallLimits
+from tenant_security.outbound.driver import Outbound, OutboundLimits
+from tenant_security.proxy.api import ProxyApi
+from tenant_security.proxy.event_feed import EventFeed
+from tenant_security.proxy.event_lines import write_event_lines
+from tenant_security.proxy.events import EventRecorder
+from tenant_security.proxy.keys import Keys
+from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
+from tenant_security.proxy.observed import ProxyMetrics
+from tenant_security.proxy.opened_configs import OpenedConfigs
+from tenant_security.proxy.operations import BatchLimits, Operations
+from tenant_security.proxy.ops import OpsApi, Stage
+from tenant_security.proxy.outbox import Outbox
+from tenant_security.proxy.secret_store import SecretFile
+from tenant_security.proxy.settings import ProxySettings
+from tenant_security.proxy.status import Parts, add_gauges, health_of
+from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
+from tenant_security.service.api_key import ApiKeys
+from tenant_security.service.http_protocol import EdgeLimits
+from tenant_security.service.http_server import HttpServer, bind, inherited
+from tenant_security.service.metrics import Metrics
+from tenant_security.service.run import Background, Signals, until
+from tenant_security.wire.kms_configs import KmsConfig, LocalKmsConfig
+from tenant_security.wire.service_env import ServiceCredentials
+
+_SWEEP_S: Final = 60.0
+_FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
+
+
+class Ports(NamedTuple):
+    """Where a started proxy listens. ``events`` is None when events go to standard output."""
+
+    api: int
+    ops: int
+    events: int | None
+
+
+class Proxy:
+    """One proxy process. Build it, then :meth:`run` it once."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        credentials: ServiceCredentials,
+        log: structlog.typing.FilteringBoundLogger,
+        signals: Signals,
+    ) -> None:
+        """Open the listening sockets. Raises: SettingsError."""
+        self._settings = settings
+        self._credentials = credentials
+        self._log = log
+        self._signals = signals
+        self._stage = Stage.STARTING
+        self._metrics = Metrics()
+        self._observed = ProxyMetrics(self._metrics)
+        self._api_keys = ApiKeys(settings.api_keys)
+        if settings.http_fd is not None:
+            self._api_socket = inherited(settings.http_fd, "TSP_HTTP_FD")
+        else:
+            self._api_socket = bind(settings.api_address, "TSP_HTTP_BIND_ADDRESS")
+        self._ops_socket = bind(settings.ops_address, "TSP_OPS_BIND_ADDRESS")
+        self._events_socket = (
+            bind(settings.events_address, "TSP_EVENTS_BIND_ADDRESS") if settings.enable_logdriver else None
+        )
+        try:
+            self._store = SecretFile(settings.secrets_file)
+        except OSError as refused:
+            raise SettingsError([f"TSP_TENANT_SECRETS_FILE: {refused.strerror or refused}"]) from refused
+
+    async def run(self, on_ready: Callable[[Ports], None] = lambda _ports: None) -> None:
+        """Serve until a signal, then drain and stop. ``on_ready`` is told once the first tenants are loaded."""
+        limits = OutboundLimits(attempt_s=self._settings.kms_attempt_s, connections=self._settings.kms_at_once)
+        with closing(self._store):
+            async with Outbound(limits) as outbound, asyncio.TaskGroup() as group:
+                background = Background(group)
+                await self._serve(outbound, background, on_ready)
+                background.cancel()
+
+    async def _serve(self, outbound: Outbound, background: Background, on_ready: Callable[[Ports], None]) -> None:
+        settings, log = self._settings, self._log
+        outbox = Outbox(settings.send_high_water_mark + settings.event_channel_size)
+        refresher = DirectoryRefresher(
+            SnapshotFile(settings.snapshot_file),
+            credentials=self._credentials,
+            period_s=settings.refresh_s,
+            on_change=lambda directory: changed(directory),  # noqa: PLW0108 - defined below, with what it clears
+        )
+        recorder = EventRecorder(outbox, lambda: refresher.current, observe=self._observed.events.add)
+        kms, opened = self._kms(outbound)
+        leases = LeaseBook(
+            kms,
+            LeasePolicy(
+                life_s=settings.lease_life_s,
+                most_wraps=settings.lease_most_wraps,
+                most_unwrapping=settings.lease_cache,
+            ),
+            background.start,
+            observe=self._observed.leases.add,
+        )
+        keys = Keys(lambda: refresher.current, leases, kms)
+        secret_policy = SecretPolicy(fresh_s=settings.secret_cache_s, most_derivations=settings.most_derivations)
+        secrets = TenantSecrets(keys, kms, self._store, secret_policy, background.start)
+        batches = BatchLimits(most_documents=settings.most_documents, at_once=settings.batch_at_once)
+        operations = Operations(keys, secrets, recorder, batches)
+
+        def retain() -> None:
+            directory = refresher.current
+            wanted = wanted_in(directory)
+            leases.retain(wanted)
+            secrets.retain(wanted)
+            in_use = {each.config.fingerprint for tenant in directory for each in tenant.assignments if each.active}
+            opened.retain(in_use.__contains__)
+
+        def changed(_: TenantDirectory) -> None:
+            retain()
+            # What was just loaded stays until the next change: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+
+        api = HttpServer(
+            ProxyApi(operations, self._api_keys, self._observed, log, body_bytes=settings.body_bytes),
+            self._api_socket,
+            EdgeLimits(
+                head_bytes=settings.head_bytes,
+                receive_s=settings.receive_s,
+                idle_s=settings.idle_s,
+                connections=settings.connections,
+            ),
+        )
+        ops = HttpServer(
+            OpsApi(self._metrics, lambda: self._stage, lambda: health_of(parts)),
+            self._ops_socket,
+            EdgeLimits(),
+        )
+        parts = Parts(lambda: self._stage, refresher, outbox, leases, opened, secrets, api)
+        add_gauges(self._metrics, parts)
+        events = None
+        if self._events_socket is not None:
+            events = HttpServer(EventFeed(outbox, self._api_keys, recorder.instance), self._events_socket, EdgeLimits())
+        else:
+            background.start(write_event_lines(outbox, log))
+        ports = Ports(api.port, ops.port, events.port if events is not None else None)
+
+        self._signals.install(on_hangup=lambda: background.start(self._reload(refresher)))
+        background.start(self._sweep(retain))
+        log.info("proxy starting", version=__version__, **ports._asdict())
+        for server in (ops, events):
+            if server is not None:
+                await self._start(server, background)
+        if await self._first_load(refresher):
+            # Only now: before its tenants are known, a proxy would tell clients that they do not exist.
+            await self._start(api, background)
+            background.start(refresher.run())
+            self._stage = Stage.READY
+            log.info("proxy ready", tenants=len(refresher.current), snapshot=refresher.current.version)
+            on_ready(ports)
+            await self._signals.stop.wait()
+        await self._stop(api, [each for each in (events, ops) if each is not None])
+
+    @staticmethod
+    async def _start(server: HttpServer, background: Background) -> None:
+        await server.start()
+        background.start(server.run())
+
+    async def _first_load(self, refresher: DirectoryRefresher) -> bool:
+        """Try until the first snapshot is good. Returns False when told to stop before."""
+        pause, most = _FIRST_LOAD_RETRY_S
+        while not await refresher.refresh_now():
+            self._log.error("the tenants could not be loaded; trying again", reason=refresher.state.last_error)
+            await until(self._signals.stop, pause)
+            if self._signals.stop.is_set():
+                return False
+            pause = min(pause * 2, most)
+        return True
+
+    async def _reload(self, refresher: DirectoryRefresher) -> None:
+        if await refresher.refresh_now():
+            self._log.info("tenants read again", tenants=len(refresher.current), snapshot=refresher.current.version)
+        else:
+            self._log.error(
+                "the tenants could not be read again; the last good ones stay", reason=refresher.state.last_error
+            )
+
+    @staticmethod
+    async def _sweep(retain: Callable[[], None]) -> None:
+        """Drop keys that ran out: an unused lease must not stay in memory because nobody asks for it."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            retain()
+
+    async def _stop(self, api: HttpServer, others: list[HttpServer]) -> None:
+        """Stop in the order that loses nothing: not ready, drain, finish, close. A second signal skips the waiting."""
+        hurry = asyncio.Event()
+        self._signals.when_asked_again(hurry.set)
+        self._stage = Stage.STOPPING
+        self._log.info("proxy draining", seconds=self._settings.drain_s)
+        api.drain()
+        await until(hurry, self._settings.drain_s)
+        cut = await api.stop(0.0 if hurry.is_set() else self._settings.stop_s)
+        for server in others:
+            await server.stop(0.2)
+        self._log.info("proxy stopped", requests_cut=cut)
+
+    def _kms(self, outbound: Outbound) -> tuple[WrapWithKms, OpenedConfigs]:
+        settings = self._settings
+        caller = KmsCaller(
+            outbound,
+            CallLimits(
+                deadline_s=settings.kms_deadline_s,
+                in_flight_per_tenant=settings.kms_per_tenant,
+                in_flight=settings.kms_at_once,
+            ),
+            observe=self._observed.kms_call,
+        )
+        opened = OpenedConfigs(self._open_key)
+
+        async def wrap(tenant_id: str, config: ConfigHandle, key: bytes) -> bytes:
+            return await caller.wrap(tenant_id, opened.key(config), key)
+
+        async def unwrap(tenant_id: str, config: ConfigHandle, blob: bytes) -> bytes:
+            return await caller.unwrap(tenant_id, opened.key(config), blob)
+
+        return WrapWithKms(wrap, unwrap), opened
+
+    def _open_key(self, config: KmsConfig) -> KmsKey:
+        if isinstance(config, LocalKmsConfig):
+            if not self._settings.allow_local_kms:
+                raise TenantSecurityError(
+                    Code.KMS_CONFIGURATION_INVALID,
+                    "This KMS configuration is of the local KMS, which this proxy does not allow; "
+                    "it is meant for development (TSP_ALLOW_LOCAL_KMS)",
+                )
+            self._log.warning("a config of the local KMS is in use: its key is not in anybody's custody")
+        return open_key(config, now=lambda: datetime.now(UTC))
+
+
+def wanted_in(directory: TenantDirectory) -> Callable[[str, bytes], bool]:
+    """Return the question whether a tenant may use a config with this fingerprint now."""
+
+    def wanted(tenant_id: str, fingerprint: bytes) -> bool:
+        tenant = directory.tenant(tenant_id)
+        return (
+            tenant is not None
+            and tenant.quarantined is None
+            and any(each.active and each.config.fingerprint == fingerprint for each in tenant.assignments)
+        )
+
+    return wanted
