@@ -43,6 +43,8 @@ from tenant_security.wire.kms_configs import KmsConfig, LocalKmsConfig
 from tenant_security.wire.service_env import ServiceCredentials
 
 _SWEEP_S: Final = 60.0
+_FLUSH_S: Final = 3.0
+"""How long the last events may take to leave when the proxy stops, if anybody fetches them."""
 _FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 
 
@@ -174,7 +176,7 @@ class Proxy:
             log.info("proxy ready", tenants=len(refresher.current), snapshot=refresher.current.version)
             on_ready(ports)
             await self._signals.stop.wait()
-        await self._stop(api, [each for each in (events, ops) if each is not None])
+        await self._stop(api, [each for each in (events, ops) if each is not None], outbox)
 
     @staticmethod
     async def _start(server: HttpServer, background: Background) -> None:
@@ -207,7 +209,7 @@ class Proxy:
             await asyncio.sleep(_SWEEP_S)
             retain()
 
-    async def _stop(self, api: HttpServer, others: list[HttpServer]) -> None:
+    async def _stop(self, api: HttpServer, others: list[HttpServer], outbox: Outbox) -> None:
         """Stop in the order that loses nothing: not ready, drain, finish, close. A second signal skips the waiting."""
         hurry = asyncio.Event()
         self._signals.when_asked_again(hurry.set)
@@ -216,9 +218,11 @@ class Proxy:
         api.drain()
         await until(hurry, self._settings.drain_s)
         cut = await api.stop(0.0 if hurry.is_set() else self._settings.stop_s)
+        left = await outbox.emptied(_FLUSH_S if outbox.served else 0.0)
+        outbox.close()
         for server in others:
             await server.stop(0.2)
-        self._log.info("proxy stopped", requests_cut=cut)
+        self._log.info("proxy stopped", requests_cut=cut, events_left=left)
 
     def _kms(self, outbound: Outbound) -> tuple[WrapWithKms, OpenedConfigs]:
         settings = self._settings

@@ -78,6 +78,8 @@ class EventFeed:
                 batch = await self._outbox.lend(request.most)
         except TimeoutError:
             return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, None, [])))
+        if not batch.events:
+            return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, None, [])))
         asyncio.get_running_loop().call_later(self._within_s, self._outbox.take_back, batch.number)
         rendered = [msgspec.Raw(native_json(event)) for event in batch.events]
         return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, batch.number, rendered)))

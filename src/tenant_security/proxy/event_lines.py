@@ -12,9 +12,8 @@ _BATCH: Final = 500
 
 
 async def write_event_lines(outbox: Outbox, log: structlog.typing.FilteringBoundLogger) -> None:
-    """Write every event as one line, until cancelled."""
-    while True:
-        batch = await outbox.lend(_BATCH)
+    """Write every event as one line, until the outbox is closed."""
+    while (batch := await outbox.lend(_BATCH)).events:
         for event in batch.events:
             log.info(
                 "security event",

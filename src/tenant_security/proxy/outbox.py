@@ -31,6 +31,7 @@ class Outbox:
         self._lent: dict[int, tuple[EventRecord, ...]] = {}
         self._lent_events = 0
         self._numbers = 0
+        self._closed = False
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
@@ -47,15 +48,34 @@ class Outbox:
         return True
 
     async def lend(self, most: int) -> Batch:
-        """Wait until there is an event and hand out up to this many, oldest first."""
-        while not self._waiting:
+        """Wait until there is an event and hand out up to this many, oldest first; none once it is closed and empty."""
+        while not self._waiting and not self._closed:
             self._filled.clear()
             await self._filled.wait()
         events = tuple(self._waiting.popleft() for _ in range(min(most, len(self._waiting))))
         self._numbers += 1
+        if not events:
+            return Batch(self._numbers, events)
         self._lent[self._numbers] = events
         self._lent_events += len(events)
         return Batch(self._numbers, events)
+
+    @property
+    def served(self) -> bool:
+        """Whether anybody has ever fetched events, so that waiting for them to leave makes sense."""
+        return self._numbers > 0
+
+    async def emptied(self, wait_s: float) -> int:
+        """Wait until every event is acknowledged, at most this long. Returns how many are left."""
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while len(self) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        return len(self)
+
+    def close(self) -> None:
+        """Let everybody who waits for events go."""
+        self._closed = True
+        self._filled.set()
 
     def acknowledge(self, number: int) -> bool:
         """Forget a batch: somebody else has it safe. False when it is not lent (any more)."""
