@@ -66,6 +66,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         self._head_bytes = 0
         self._in_head = True
+        self._begun = False
         self._refused = False
         self._write_paused_at: float | None = None
 
@@ -79,33 +80,27 @@ class EdgeProtocol(HttpToolsProtocol):
         """Feed the parser; bound the head even while it is incomplete."""
         if self._refused:
             return
-        if self._in_head:
+        if self._in_head and self._begun:
             self._head_bytes += len(data)
-        super().data_received(data)
+        self.feed(data)
         if self._in_head and self._head_bytes > self._limits.head_bytes:
             self._refuse_head()
+
+    def feed(self, data: bytes) -> None:
+        """Let the parser see a piece of the stream."""
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
         super().on_message_begin()
         self._phase, self._since = _RECEIVING, self.loop.time()
-        self._in_head = True
+        self._in_head = self._begun = True
         self._head_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        """Collect the target."""
-        self._head_bytes += len(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a header, with what its line adds."""
-        self._head_bytes += len(name) + len(value) + 4
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start the application, unless the head was too large."""
         self._in_head = False
-        if self._head_bytes > self._limits.head_bytes:
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._limits.head_bytes:
             self._refuse_head()
         if not self._refused:
             super().on_headers_complete()
@@ -132,7 +127,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _become_idle(self) -> None:
         self._phase, self._since = _IDLE, self.loop.time()
-        self._in_head = True
+        self._in_head, self._begun = True, False
         self._head_bytes = 0
 
     def pause_writing(self) -> None:
@@ -165,7 +160,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
         A request that has begun to arrive is served, and a new connection has a moment to send one.
         """
-        if self._phase == _RECEIVING and (self._head_bytes or self.loop.time() - self._since < _NEW_S):
+        if self._phase == _RECEIVING and (self._begun or self.loop.time() - self._since < _NEW_S):
             return
         super().shutdown()
 
