@@ -112,7 +112,7 @@ def node_programs() -> Programs:
     if not stamp.exists() or stamp.read_text() != lock:
         done = _run([npm, "ci", "--ignore-scripts"], NODE_DIR, _INSTALL_WITHIN_S)
         if done.returncode != 0:
-            missing(f"the Node client could not be installed with `npm ci`: {done.stderr.strip()[-600:]}")
+            missing(f"the Node client is missing: give npm a registry that has it ({_first_error(done.stderr)})")
         stamp.write_text(lock)
     return Programs(NODE_DIR, [node], {"checks": ["checks.js"], "exchange": ["exchange.js"]})
 
@@ -131,9 +131,9 @@ def java_programs() -> Programs:
     sources = _fingerprint(JAVA_DIR / "pom.xml", *(JAVA_DIR / "src").rglob("*.java"))
     if not (stamp.exists() and stamp.read_text() == sources and _jars_exist(class_path)):
         quiet = [maven, "-q", "-B"]
-        done = _run([*quiet, "dependency:build-classpath"], JAVA_DIR, _INSTALL_WITHIN_S)
+        done = _run([*quiet, "-U", "dependency:build-classpath"], JAVA_DIR, _INSTALL_WITHIN_S)
         if done.returncode != 0:
-            missing(f"Maven could not fetch the Java client: {done.stdout.strip()[-600:]}")
+            missing(f"the Java client is missing: give Maven a repository that has it ({_first_error(done.stdout)})")
         done = _run([*quiet, "compile"], JAVA_DIR, _INSTALL_WITHIN_S)
         assert done.returncode == 0, f"the Java programs do not compile:\n{done.stdout}\n{done.stderr}"
         stamp.write_text(sources)
@@ -141,6 +141,11 @@ def java_programs() -> Programs:
     prefix = [java, "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", jars]
     names = {"checks": ["conformance.Checks"], "exchange": ["conformance.Exchange"]}
     return Programs(JAVA_DIR, prefix, names)
+
+
+def _first_error(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line.lower()), "it said nothing")[:400]
 
 
 def _jars_exist(class_path: Path) -> bool:
