@@ -4,7 +4,6 @@ Order of checks, as clients test it: API key (101), path and method (404, 405), 
 Nothing but a wrong API key answers 401.
 """
 
-import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ import structlog
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.provider import KmsFaultError
-from tenant_security.proxy.observed import ProxyMetrics
+from tenant_security.proxy.observed import SLOW, ProxyMetrics
 from tenant_security.proxy.openapi import openapi_document
 from tenant_security.proxy.operations import Operations
 from tenant_security.service.api_key import ApiKeys
@@ -40,8 +39,6 @@ from tenant_security.wire.proxy_api import BASE_PATH, RequestBody
 R = TypeVar("R", bound=RequestBody)
 
 OPENAPI_PATH: Final = "/openapi.json"
-LANGUAGES: Final = frozenset({"node", "java", "go", "php", "python", "rust", "kotlin", "ruby", "dotnet"})
-_VERSION: Final = re.compile(rb"[0-9]{1,4}(\.[0-9]{1,5}){1,3}([-.+][0-9A-Za-z.]{1,12})?")
 _NO_ROUTE: Final = "none"
 
 
@@ -93,6 +90,7 @@ class ProxyApi:
         api_keys: ApiKeys,
         metrics: ProxyMetrics,
         log: structlog.typing.FilteringBoundLogger,
+        rays: RayIds,
         *,
         body_bytes: int,
     ) -> None:
@@ -101,7 +99,7 @@ class ProxyApi:
         self._metrics = metrics
         self._log = log
         self._body_bytes = body_bytes
-        self._rays = RayIds()
+        self._rays = rays
         self._openapi = Reply(200, msgspec.json.encode(openapi_document()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,10 +112,10 @@ class ProxyApi:
         try:
             reply, code = await self._answer(scope, receive, path, route, ray_id)
         except ClientGoneError:
-            self._metrics.requests.add(name, "gone")
+            self._metrics.requests.add(name, "gone", SLOW)
             return
         await send_reply(send, reply)
-        self._metrics.requests.add(name, code)
+        self._metrics.requests.add(name, code, SLOW)
         self._metrics.latency.observe(time.perf_counter() - began, name)
 
     async def _answer(
@@ -178,12 +176,6 @@ class ProxyApi:
         return error_reply(TenantSecurityError(Code.UNKNOWN_ERROR, message))
 
     def _count_client(self, scope: Scope) -> None:
-        language = header(scope, b"x-icl-tsc-language")
-        if language is None:
-            return
-        name = language.decode("latin-1").lower()
-        version = header(scope, b"x-icl-tsc-version") or b""
-        self._metrics.clients.add(
-            name if name in LANGUAGES else "other",
-            version.decode("ascii") if _VERSION.fullmatch(version) else "other",
-        )
+        client = self._metrics.client(header(scope, b"x-icl-tsc-language"), header(scope, b"x-icl-tsc-version"))
+        if client is not None:
+            client.value += 1

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -23,6 +24,8 @@ from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.event_feed import EventFeed
 from tenant_security.proxy.event_lines import write_event_lines
 from tenant_security.proxy.events import EventRecorder
+from tenant_security.proxy.fast_protocol import FastEdge, FastProtocol
+from tenant_security.proxy.fastpath import FastPath
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
 from tenant_security.proxy.observed import ProxyMetrics
@@ -38,6 +41,7 @@ from tenant_security.service.api_key import ApiKeys
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind, inherited
 from tenant_security.service.metrics import Metrics
+from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.wire.kms_configs import KmsConfig, LocalKmsConfig
 from tenant_security.wire.service_env import ServiceCredentials
@@ -138,8 +142,16 @@ class Proxy:
             gc.collect()
             gc.freeze()
 
+        rays = RayIds()
+        edge = FastEdge(
+            FastPath(refresher, leases, secrets, recorder).answers(),
+            self._api_keys,
+            rays,
+            self._observed,
+            body_bytes=settings.body_bytes,
+        )
         api = HttpServer(
-            ProxyApi(operations, self._api_keys, self._observed, log, body_bytes=settings.body_bytes),
+            ProxyApi(operations, self._api_keys, self._observed, log, rays, body_bytes=settings.body_bytes),
             self._api_socket,
             EdgeLimits(
                 head_bytes=settings.head_bytes,
@@ -147,6 +159,7 @@ class Proxy:
                 idle_s=settings.idle_s,
                 connections=settings.connections,
             ),
+            protocol=partial(FastProtocol, edge),
         )
         ops = HttpServer(
             OpsApi(self._metrics, lambda: self._stage, lambda: health_of(parts)),

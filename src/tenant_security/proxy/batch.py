@@ -12,14 +12,17 @@ T = TypeVar("T")
 async def for_each(
     ids: Iterable[str], work: Callable[[str], Awaitable[T]], *, at_once: int
 ) -> dict[str, T | TenantSecurityError]:
-    """Run the work for every id, so many at a time. Faults become outcomes; anything else ends the whole."""
+    """Run the work for every id, so many at a time. Faults become outcomes; anything else ends the whole.
+
+    The outcomes stand in the order of the ids, whichever came first.
+    """
     outcomes: dict[str, T | TenantSecurityError] = {}
     waiting = list(ids)
     queue = iter(waiting)
     async with asyncio.TaskGroup() as workers:
         for _ in range(min(at_once, len(waiting))):
             workers.create_task(_worker(queue, work, outcomes))
-    return outcomes
+    return {each: outcomes[each] for each in waiting}
 
 
 async def _worker(

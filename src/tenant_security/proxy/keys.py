@@ -8,11 +8,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tenant_security.crypto.aead import IV_BYTES, random_bytes
+from tenant_security.crypto.random_pool import RandomPool
 from tenant_security.directory.tenants import Assignment, Tenant, TenantDirectory
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.leasing import Lease, LeaseBook, WrapWithKms, usable
 from tenant_security.wire import edek
 from tenant_security.wire.edek import DEK_BYTES, EncryptedDek
+
+_random = RandomPool()
 
 
 class WrappedDek(NamedTuple):
@@ -86,6 +89,7 @@ class Keys:
         lease = self._leases.ready(tenant.id, primary.config)
         if lease is None:
             lease = await self._leases.wrapping(tenant.id, primary)
+        lease.pin(tenant, primary)
         return wrap_leased(lease, primary, dek)
 
     async def unwrap(self, tenant: Tenant, edek_base64: str) -> UnwrappedDek:
@@ -101,6 +105,7 @@ class Keys:
         lease = self._leases.known(tenant.id, assignment.config, entry.wrapped_lease)
         if lease is None:
             lease = await self._leases.unwrapping(tenant, entry.wrapped_lease)
+        lease.pin(tenant, assignment)
         return UnwrappedDek(unwrap_leased(lease, entry), assignment, leased=True)
 
 
@@ -108,10 +113,10 @@ def wrap_leased(lease: Lease, primary: Assignment, dek: bytes | None = None) -> 
     """Wrap a new DEK, or the one given, under a lease that is ready. One random read makes DEK and IV."""
     assert lease.template is not None
     if dek is None:
-        randomness = random_bytes(DEK_BYTES + IV_BYTES)
+        randomness = _random.take(DEK_BYTES + IV_BYTES)
         dek, iv = randomness[:DEK_BYTES], randomness[DEK_BYTES:]
     else:
-        iv = random_bytes(IV_BYTES)
+        iv = _random.take(IV_BYTES)
     lease.wraps_left -= 1
     return WrappedDek(dek, lease.template.fill(lease.cipher.seal(dek, iv), iv), primary, leased=True)
 

@@ -18,6 +18,7 @@ from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.single_flight import SingleFlight
 from tenant_security.wire import edek
 from tenant_security.wire.edek import EncryptedDek, LeasedEdekTemplate
+from tenant_security.wire.events import SUCCESS, Operation
 
 Purpose = NewType("Purpose", str)
 TO_WRAP: Final = Purpose("wrap")
@@ -56,9 +57,25 @@ class WrapWithKms(NamedTuple):
 
 
 class Lease:
-    """One leased key in use. Owner: the lease book; ``wraps_left`` is the only thing that changes."""
+    """One leased key in use. Owner: the lease book.
 
-    __slots__ = ("cipher", "expires_at", "fingerprint", "lease_id", "refresh_at", "template", "wrapped", "wraps_left")
+    ``wraps_left`` counts down and ``refresh_at`` may move; ``tenant`` is the directory entry for which the lease was
+    last found usable: while the directory still holds that very entry, nobody need look again.
+    """
+
+    __slots__ = (
+        "cipher",
+        "config_id",
+        "done",
+        "expires_at",
+        "fingerprint",
+        "lease_id",
+        "refresh_at",
+        "template",
+        "tenant",
+        "wrapped",
+        "wraps_left",
+    )
 
     def __init__(
         self,
@@ -79,6 +96,18 @@ class Lease:
         self.lease_id = lease_id
         self.wrapped = wrapped
         self.wraps_left = policy.most_wraps if template is not None else 0
+        self.tenant: Tenant | None = None
+        self.config_id = 0
+        self.done: Operation | None = None
+
+    def pin(self, tenant: Tenant, assignment: Assignment) -> None:
+        """Remember that the lease was found usable for a tenant through an assignment, and what to record of it."""
+        config = assignment.config
+        if self.tenant is not tenant and config.fingerprint == self.fingerprint:
+            self.tenant, self.config_id = tenant, config.id
+            self.done = Operation(
+                outcome=SUCCESS, kms_config_id=config.id, kms_config_version=config.version, leased=True
+            )
 
 
 class LeaseBook:
@@ -109,6 +138,25 @@ class LeaseBook:
     def count(self) -> dict[str, int]:
         """How many leases are held, by what for."""
         return {TO_WRAP: len(self._wrapping), TO_UNWRAP: len(self._unwrapping)}
+
+    def pinned_to_wrap(self, tenant: Tenant) -> Lease | None:
+        """Return a lease that needs no second look: found usable for this very entry, fresh, with wraps left."""
+        lease = self._wrapping.get(tenant.id)
+        if lease is None or lease.tenant is not tenant or lease.wraps_left <= 0 or self._clock() >= lease.refresh_at:
+            return None
+        return lease
+
+    def pinned_to_unwrap(self, tenant: Tenant, config_id: int, wrapped: bytes) -> Lease | None:
+        """Return the lease that made an EDEK if it needs no second look."""
+        lease = self._unwrapping.get((tenant.id, wrapped))
+        if (
+            lease is None
+            or lease.tenant is not tenant
+            or lease.config_id != config_id
+            or self._clock() >= lease.refresh_at
+        ):
+            return None
+        return lease
 
     # -- to wrap ---------------------------------------------------------------------------------------------------
 

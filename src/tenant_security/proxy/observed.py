@@ -1,14 +1,22 @@
 """What the proxy counts: every metric family, with its name, in one place. docs/metrics.md explains each."""
 
+import re
 import time
+from typing import Final
 
 from tenant_security import __version__
 from tenant_security.errors import Code
 from tenant_security.kms.caller import KmsCallRecord
-from tenant_security.service.metrics import Metrics
+from tenant_security.service.metrics import Cell, Metrics
 
-_MOST_CLIENTS = 200
-_FAULTS = frozenset(str(int(code)) for code in Code)
+_MOST_CLIENTS: Final = 200
+LANGUAGES: Final = frozenset({"node", "java", "go", "php", "python", "rust", "kotlin", "ruby", "dotnet"})
+_VERSION: Final = re.compile(rb"[0-9]{1,4}(\.[0-9]{1,5}){1,3}([-.+][0-9A-Za-z.]{1,12})?")
+FAST: Final = "fast"
+SLOW: Final = "slow"
+"""Which way a request took: answered synchronously in the protocol, or by the ASGI application."""
+
+_FAULTS: Final = frozenset(str(int(code)) for code in Code)
 
 
 class ProxyMetrics:
@@ -17,9 +25,13 @@ class ProxyMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self.requests = metrics.counter(
             "tsp_requests",
-            "Requests by endpoint and code: ok, a fault code, or gone when the client left",
+            "Requests by endpoint, code (ok, a fault code, or gone when the client left) and path that served them",
             "route",
             "code",
+            "path",
+        )
+        self.fast_faults = metrics.counter(
+            "tsp_fast_path_faults", "Hot requests that the fast path failed on; the other way answered them"
         )
         self.latency = metrics.histogram("tsp_request_seconds", "Time from request to answer", "route")
         self.clients = metrics.counter(
@@ -35,6 +47,16 @@ class ProxyMetrics:
         self.started_at_s = time.time()
         metrics.gauge("tsp_start_time_seconds", "When this process started, Unix time", lambda: self.started_at_s)
         metrics.gauge("tsp_build_info", "The version that runs", lambda: {(__version__,): 1.0}, "version")
+
+    def client(self, language: bytes | None, version: bytes | None) -> Cell | None:
+        """Return the count of a client by the headers it sends, or None when it does not say who it is."""
+        if language is None:
+            return None
+        name = language.decode("latin-1").lower()
+        return self.clients.cell(
+            name if name in LANGUAGES else "other",
+            version.decode("ascii") if version is not None and _VERSION.fullmatch(version) else "other",
+        )
 
     def kms_call(self, call: KmsCallRecord) -> None:
         """Count one KMS call."""

@@ -14,7 +14,7 @@ from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.batch import check_size, for_each
 from tenant_security.proxy.events import EventRecorder
 from tenant_security.proxy.keys import Keys, UnwrappedDek, WrappedDek
-from tenant_security.proxy.tenant_secrets import TenantSecrets
+from tenant_security.proxy.tenant_secrets import TenantSecrets, derived
 from tenant_security.wire import edek, events, proxy_api
 from tenant_security.wire.events import Operation
 from tenant_security.wire.proxy_api import (
@@ -62,7 +62,7 @@ class Operations:
             self._failed(events.WRAP, request, ray_id, fault)
             raise
         self._recorder.record(events.WRAP, request, ray_id, operation=_done(wrapped.assignment, leased=wrapped.leased))
-        return proxy_api.encode(_wrap_response(wrapped))
+        return _wrap_body(wrapped)
 
     async def unwrap(self, request: UnwrapRequest, ray_id: str) -> bytes:
         """``document/unwrap``."""
@@ -74,7 +74,7 @@ class Operations:
             raise
         done = _done(unwrapped.assignment, leased=unwrapped.leased)
         self._recorder.record(events.UNWRAP, request, ray_id, operation=done)
-        return proxy_api.encode(UnwrapResponse(edek.to_base64(unwrapped.dek)))
+        return proxy_api.unwrap_body(edek.to_base64(unwrapped.dek).encode("ascii"))
 
     async def rekey(self, request: RekeyRequest, ray_id: str) -> bytes:
         """``document/rekey``: the same DEK, from the one tenant's KMS to the other's."""
@@ -90,7 +90,7 @@ class Operations:
         if request.new_tenant_id != request.tenant_id:
             arrived = _done(wrapped.assignment, leased=wrapped.leased, previous_tenant_id=request.tenant_id)
             self._recorder.record(events.REKEY, request, ray_id, tenant_id=request.new_tenant_id, operation=arrived)
-        return proxy_api.encode(_wrap_response(wrapped))
+        return _wrap_body(wrapped)
 
     async def batch_wrap(self, request: BatchWrapRequest, ray_id: str) -> bytes:
         """``document/batch-wrap``: repeated ids collapse to one."""
@@ -155,9 +155,7 @@ class Operations:
         except Exception as fault:
             self._failed(events.DERIVE, request, ray_id, fault, secret_paths=secret_paths)
             raise
-        count = sum(len(keys) for by_path in response.derived_keys.values() for keys in by_path.values())
-        done = Operation(outcome=events.SUCCESS, count=count, secret_paths=secret_paths)
-        self._recorder.record(events.DERIVE, request, ray_id, operation=done)
+        self._recorder.record(events.DERIVE, request, ray_id, operation=derived(request, response))
         return proxy_api.encode(response)
 
     async def security_event(self, request: SecurityEventRequest, ray_id: str) -> bytes:
@@ -251,6 +249,11 @@ def _done(
         new_tenant_id=new_tenant_id,
         previous_tenant_id=previous_tenant_id,
     )
+
+
+def _wrap_body(wrapped: WrappedDek) -> bytes:
+    dek, wrapped_dek = edek.to_base64(wrapped.dek), edek.to_base64(wrapped.edek)
+    return proxy_api.wrap_body(dek.encode("ascii"), wrapped_dek.encode("ascii"))
 
 
 def _wrap_response(wrapped: WrappedDek) -> WrapResponse:

@@ -25,6 +25,7 @@ from tenant_security.proxy.single_flight import SingleFlight
 from tenant_security.secret import Secret
 from tenant_security.wire import edek
 from tenant_security.wire.edek import EncryptedDek
+from tenant_security.wire.events import SUCCESS, Operation
 from tenant_security.wire.proxy_api import DerivedKey, DeriveRequest, DeriveResponse
 
 SECRET_TYPES: Final = frozenset({"search", "deterministic", "vector"})
@@ -100,6 +101,28 @@ class TenantSecrets:
             derived[secret_path] = by_path
         return DeriveResponse(has_primary_config=tenant.primary is not None, derived_keys=derived)
 
+    def derive_cached(self, tenant: Tenant, request: DeriveRequest, *, most: int) -> DeriveResponse | None:
+        """Derive without waiting; None unless every secret is in memory and at most so many keys are asked for."""
+        if (
+            tenant.quarantined is not None
+            or not tenant.has_active
+            or request.derivation_type not in HASHES
+            or sum(len(each) for each in request.paths.values()) > most
+        ):
+            return None
+        derived: dict[str, dict[str, list[DerivedKey]]] = {}
+        for secret_path, derivation_paths in request.paths.items():
+            secrets = self._cached(tenant, (tenant.id, request.secret_type, secret_path))
+            if secrets is None:
+                return None
+            derived[secret_path] = {
+                derivation_path: [
+                    self._derive(each, tenant.id, derivation_path, request.derivation_type) for each in secrets
+                ]
+                for derivation_path in derivation_paths
+            }
+        return DeriveResponse(has_primary_config=tenant.primary is not None, derived_keys=derived)
+
     def check(self, request: DeriveRequest) -> None:
         """Refuse what we do not serve. Raises: 102."""
         if request.derivation_type == "argon2":
@@ -124,16 +147,18 @@ class TenantSecrets:
 
     async def _secrets(self, tenant: Tenant, secret_type: str, secret_path: str) -> tuple[PlainSecret, ...]:
         key = (tenant.id, secret_type, secret_path)
-        cached = self._cache.get(key)
-        if (
-            cached is not None
-            and self._clock() < cached.until
-            and all(_holds(tenant, each.fingerprint) for each in cached.secrets)
-        ):
-            return cached.secrets
+        cached = self._cached(tenant, key)
+        if cached is not None:
+            return cached
         primary = tenant.primary
         flight = (*key, primary.config.fingerprint if primary is not None else b"")
         return await self._loading.get(flight, lambda: self._load(tenant, key))
+
+    def _cached(self, tenant: Tenant, key: tuple[str, str, str]) -> tuple[PlainSecret, ...] | None:
+        cached = self._cache.get(key)
+        if cached is None or self._clock() >= cached.until:
+            return None
+        return cached.secrets if all(_holds(tenant, each.fingerprint) for each in cached.secrets) else None
 
     async def _load(self, tenant: Tenant, key: tuple[str, str, str]) -> tuple[PlainSecret, ...]:
         try:
@@ -169,6 +194,12 @@ class TenantSecrets:
         for key, cached in list(self._cache.items()):
             if now >= cached.until or not all(wanted(key[0], each.fingerprint) for each in cached.secrets):
                 del self._cache[key]
+
+
+def derived(request: DeriveRequest, response: DeriveResponse) -> Operation:
+    """What to record of a derivation."""
+    count = sum(len(keys) for by_path in response.derived_keys.values() for keys in by_path.values())
+    return Operation(outcome=SUCCESS, count=count, secret_paths=list(request.paths))
 
 
 def _holds(tenant: Tenant, fingerprint: bytes) -> bool:

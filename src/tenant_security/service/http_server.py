@@ -13,6 +13,7 @@ from email.utils import formatdate
 from typing import Any, Final
 
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from tenant_security.errors import SettingsError
 from tenant_security.service.http_protocol import EdgeLimits, EdgeProtocol, EdgeState
@@ -68,12 +69,12 @@ class HttpServer:
         listener: socket.socket,
         limits: EdgeLimits,
         *,
-        protocol: type[EdgeProtocol] = EdgeProtocol,
+        protocol: Callable[[Config, EdgeState, dict[str, Any], asyncio.AbstractEventLoop], EdgeProtocol] = EdgeProtocol,
     ) -> None:
         # Keep-alive ends in our sweep; uvicorn's timer, one for every answer, is set out of the way.
         self._config = Config(
             app,
-            http=protocol,
+            http=EdgeProtocol,
             lifespan="off",
             interface="asgi3",
             access_log=False,
@@ -124,6 +125,10 @@ class HttpServer:
         if self._draining:
             headers.append(_CLOSE)
         self.state.default_headers = headers
+        lines = b"".join(b"%b: %b\r\n" % each for each in headers)
+        self.state.success_head = (
+            None if self._draining else STATUS_LINE[200] + lines + b"content-type: application/json\r\ncontent-length: "
+        )
 
     def drain(self) -> None:
         """Serve on, but end every connection with its next answer."""

@@ -36,33 +36,60 @@ LATENCY_BUCKETS_S: Final = (
 )
 
 
+class Cell:
+    """One count, bound to its labels once and then only added to."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class Timing:
+    """One histogram, bound to its labels once. ``cells`` holds a count for each bucket, the last the sum of seconds."""
+
+    __slots__ = ("_buckets", "cells")
+
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self._buckets = buckets
+        self.cells: list[float] = [0] * (len(buckets) + 2)
+
+    def observe(self, seconds: float) -> None:
+        """Record one duration."""
+        cells = self.cells
+        cells[bisect_left(self._buckets, seconds)] += 1
+        cells[-1] += seconds
+
+
 class Counter:
     """A family of counters. Past ``most`` label sets everything new counts as ``other``: cardinality is bounded."""
 
     def __init__(self, name: str, help_text: str, labels: Sequence[str], *, most: int = 1000) -> None:
         self.name, self.help_text, self.labels, self._most = name, help_text, tuple(labels), most
-        self._counts: dict[tuple[str, ...], int] = {}
+        self._cells: dict[tuple[str, ...], Cell] = {}
+
+    def cell(self, *labels: str) -> Cell:
+        """Return the count of these labels, to keep and add to."""
+        cell = self._cells.get(labels)
+        if cell is None:
+            key = labels if len(self._cells) < self._most else (OTHER,) * len(self.labels)
+            cell = self._cells.setdefault(key, Cell())
+        return cell
 
     def add(self, *labels: str, count: int = 1) -> None:
         """Count one event, or several."""
-        counts = self._counts
-        if labels in counts:
-            counts[labels] += count
-        elif len(counts) < self._most:
-            counts[labels] = count
-        else:
-            full = (OTHER,) * len(self.labels)
-            counts[full] = counts.get(full, 0) + count
+        self.cell(*labels).value += count
 
     def value(self, *labels: str) -> int:
         """The count so far."""
-        return self._counts.get(labels, 0)
+        cell = self._cells.get(labels)
+        return cell.value if cell is not None else 0
 
     def collect(self) -> Iterator[Metric]:
         """Render the family."""
         family = CounterMetricFamily(self.name, self.help_text, labels=self.labels)
-        for labels, count in self._counts.items():
-            family.add_metric(labels, count)
+        for labels, cell in self._cells.items():
+            family.add_metric(labels, cell.value)
         yield family
 
 
@@ -80,22 +107,26 @@ class Histogram:
     ) -> None:
         self.name, self.help_text, self.labels, self._most = name, help_text, tuple(labels), most
         self._buckets = tuple(buckets)
-        self._cells: dict[tuple[str, ...], list[float]] = {}
+        self._timings: dict[tuple[str, ...], Timing] = {}
+
+    def timing(self, *labels: str) -> Timing:
+        """Return the histogram of these labels, to keep and add to."""
+        timing = self._timings.get(labels)
+        if timing is None:
+            key = labels if len(self._timings) < self._most else (OTHER,) * len(self.labels)
+            timing = self._timings.setdefault(key, Timing(self._buckets))
+        return timing
 
     def observe(self, seconds: float, *labels: str) -> None:
         """Record one duration."""
-        cells = self._cells.get(labels)
-        if cells is None:
-            key = labels if len(self._cells) < self._most else (OTHER,) * len(self.labels)
-            cells = self._cells.setdefault(key, [0] * (len(self._buckets) + 2))
-        cells[bisect_left(self._buckets, seconds)] += 1
-        cells[-1] += seconds
+        self.timing(*labels).observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         """Render the family."""
         family = HistogramMetricFamily(self.name, self.help_text, labels=self.labels)
         bounds = [f"{bound:g}" for bound in self._buckets] + ["+Inf"]
-        for labels, cells in self._cells.items():
+        for labels, timing in self._timings.items():
+            cells = timing.cells
             total = 0.0
             rendered = []
             for bound, count in zip(bounds, cells[:-1], strict=True):

@@ -190,6 +190,16 @@ def encode(response: msgspec.Struct) -> bytes:
     return _encoder.encode(response)
 
 
+def wrap_body(dek_base64: bytes, edek_base64: bytes) -> bytes:
+    """Write a :class:`WrapResponse` from pieces that need no escaping."""
+    return b'{"dek":"%b","edek":"%b"}' % (dek_base64, edek_base64)
+
+
+def unwrap_body(dek_base64: bytes) -> bytes:
+    """Write an :class:`UnwrapResponse` from a piece that needs no escaping."""
+    return b'{"dek":"%b"}' % dek_base64
+
+
 def error_of(fault: TenantSecurityError) -> ErrorResponse:
     """Say a fault as clients read it."""
     return ErrorResponse(int(fault.code), fault.message)
