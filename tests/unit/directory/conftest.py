@@ -16,7 +16,6 @@ from tenant_security.crypto.unseal import new_seed
 from tenant_security.directory.tenants import EMPTY_DIRECTORY, TenantDirectory
 from tenant_security.directory.verify import SnapshotVerifier
 from tenant_security.wire import snapshot as words
-from tenant_security.wire.service_env import ServiceCredentials
 
 START_S = 1_800_000_000
 
@@ -35,7 +34,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.now_s = START_S
         self.vendor = Vendor.create(directory / "vendor", "acme", clock=lambda: self.now_s)
-        self.credentials: ServiceCredentials = self.vendor.add_identity("proxy-1")
+        self.credentials = self.vendor.add_identity("proxy-1")
         self.roster = Roster(self.vendor)
         self.path = directory / "tenants.snapshot"
         self.directory: TenantDirectory = EMPTY_DIRECTORY

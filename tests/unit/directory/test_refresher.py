@@ -1,5 +1,4 @@
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -174,5 +173,5 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(tmp_path: P
     other.write_bytes(b"new\n" * 4)
     portions = SnapshotFile(path, portion_bytes=4).portions()
     first = next(portions)
-    os.replace(other, path)
+    other.replace(path)
     assert first + [line for portion in portions for line in portion] == [b"old"] * 4
