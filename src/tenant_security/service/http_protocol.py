@@ -5,15 +5,17 @@ sweep once a second ends what has been waiting too long; a request costs no time
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import httptools
 import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from tenant_security.errors import Code
-from tenant_security.service.http import error_body
+from tenant_security.service.http import Receive, Reply, Scope, Send, error_body, send_reply
 
 
 class EdgeLimits(msgspec.Struct, frozen=True):
@@ -38,14 +40,22 @@ class EdgeState(ServerState):
         super().__init__()
         self.limits = limits
         self.refused: dict[str, int] = {}
+        self.success_head: bytes | None = None
+        """An HTTP 200 of JSON up to its length, with the headers that ``default_headers`` holds now; None while
+        connections are to be closed, so that nobody answers past uvicorn then."""
 
 
 _RECEIVING: Final = "receiving"
 _ANSWERING: Final = "answering"
 _IDLE: Final = "idle"
+_REFUSED: Final = "refused"
 
 _NEW_S: Final = 1.0
 """How long a connection that has not sent anything counts as about to."""
+_LINGER_S: Final = 2.0
+"""How long a refused client may take to read why."""
+_TOLD: Final = 1000
+"""So many connections above the bound are told that there are too many; any more are cut."""
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -68,12 +78,17 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         self._begun = False
         self._refused = False
+        self._own: RequestResponseCycle | None = None  # of the newest request, once its head is in
         self._write_paused_at: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it when there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        excess = len(self.connections) - self._limits.connections
+        if excess > _TOLD:
+            self._count("cut")
+            transport.abort()
+        elif excess > 0:
             self._refuse(503, Code.UNKNOWN_ERROR, "Too many connections; try again")
 
     def data_received(self, data: bytes) -> None:
@@ -87,15 +102,36 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse_head()
 
     def feed(self, data: bytes) -> None:
-        """Let the parser see a piece of the stream."""
-        super().data_received(data)
+        """Let the parser see a piece of the stream. Nobody upgrades here: after such a request comes the next one."""
+        self._unset_keepalive_if_required()
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                self._refuse(400, Code.INVALID_REQUEST_BODY, "The request is not valid HTTP")
+                return
+            else:
+                return
 
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
         super().on_message_begin()
+        self._note_begin()
+
+    def _note_begin(self) -> None:
+        if self._refused:
+            return
         self._phase, self._since = _RECEIVING, self.loop.time()
         self._in_head = self._begun = True
         self._head_bytes = 0
+        self._own = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header; what stands behind a body is ignored."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start the application, unless the head was too large."""
@@ -104,6 +140,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse_head()
         if not self._refused:
             super().on_headers_complete()
+            self._own = self.cycle
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
@@ -122,7 +159,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        if self._phase == _ANSWERING and not self.pipeline:
+        if self._phase == _ANSWERING and self.cycle.response_complete:
             self._become_idle()
 
     def _become_idle(self) -> None:
@@ -140,29 +177,38 @@ class EdgeProtocol(HttpToolsProtocol):
         self._write_paused_at = None
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours to choose
-        """Answer what is not HTTP."""
-        self._refuse(400, Code.INVALID_REQUEST_BODY, "The request is not valid HTTP")
-
     def expire(self, now: float) -> None:
         """End the connection if it has waited too long for the other side. Called once a second."""
         waited = now - self._since
         if self._write_paused_at is not None and now - self._write_paused_at > self._limits.read_s:
             self._count("slow_reader")
             self.transport.abort()
+        elif self._phase == _RECEIVING and self.flow.read_paused:
+            self._since = now  # it waits for us
         elif self._phase == _RECEIVING and waited > self._limits.receive_s:
-            self._refuse(408, Code.INVALID_REQUEST_BODY, "The request did not arrive in time")
+            if self._begun:
+                self._refuse(408, Code.INVALID_REQUEST_BODY, "The request did not arrive in time")
+            else:
+                self.transport.close()
         elif self._phase == _IDLE and waited > self._limits.idle_s:
-            self.transport.close()
+            if self.transport.get_write_buffer_size():  # it never read its last answer
+                self.transport.abort()
+            else:
+                self.transport.close()
+        elif self._phase == _REFUSED and waited > _LINGER_S:
+            self.transport.abort()
 
     def shutdown(self) -> None:
         """End the connection as soon as nobody can be waiting on it. Called again and again while the server stops.
 
         A request that has begun to arrive is served, and a new connection has a moment to send one.
         """
-        if self._phase == _RECEIVING and (self._begun or self.loop.time() - self._since < _NEW_S):
+        if self._phase == _REFUSED:
+            self.transport.close()
+        elif self._phase == _RECEIVING and (self._begun or self.loop.time() - self._since < _NEW_S):
             return
-        super().shutdown()
+        else:
+            super().shutdown()
 
     def _refuse_head(self) -> None:
         message = f"The request's line and headers are larger than {self._limits.head_bytes} bytes"
@@ -173,25 +219,41 @@ class EdgeProtocol(HttpToolsProtocol):
         refused[reason] = refused.get(reason, 0) + 1
 
     def _refuse(self, status: int, code: Code, message: str) -> None:
-        """Answer without the application and close. A reply that is already owed goes out first and ends it instead."""
+        """Answer without the application and close. No request gets two answers, and none another's.
+
+        Earlier requests of the connection that still wait get theirs first. Where the refused request itself did not
+        get as far as the application, the end of the connection after those is its answer.
+        """
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
         self._count(str(status))
-        own_cycle = self._phase == _RECEIVING and not self._in_head
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            if not own_cycle:
-                self.cycle.keep_alive = False
-                return
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-            if self.cycle.response_started:
-                self.transport.close()
-                return
         body = error_body(code, message)
-        head = [STATUS_LINE[status]]
-        head += [b"%b: %b\r\n" % each for each in self.server_state.default_headers if each[0] != b"connection"]
-        head.append(b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body))
-        self.transport.write(b"".join(head) + body)
-        self.transport.close()
+        own = self._own
+        newest: RequestResponseCycle | None = self.cycle
+        if own is None and newest is not None and not newest.response_complete:
+            newest.keep_alive = False
+            return
+        if own is not None and self.pipeline and self.pipeline[0][0] is own:
+            own.keep_alive = False
+            self.pipeline[0] = (own, _answering(Reply(status, body)))
+            return
+        if own is not None:
+            own.disconnected = True
+            own.message_event.set()
+        if own is None or not own.response_started:
+            head = [STATUS_LINE[status]]
+            head += [b"%b: %b\r\n" % each for each in self.server_state.default_headers if each[0] != b"connection"]
+            head.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body))
+            head.append(b"connection: close\r\n\r\n")
+            self.transport.write(b"".join(head) + body)
+        # Closing now would reset a connection whose client still sends, and take the answer away from it.
+        self._phase, self._since = _REFUSED, self.loop.time()
+        self.transport.write_eof()
+
+
+def _answering(reply: Reply) -> Callable[..., Awaitable[None]]:
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_reply(send, reply)
+
+    return answer
