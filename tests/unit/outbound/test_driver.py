@@ -35,14 +35,14 @@ async def failure(outbound: Outbound, url: str, **limits: float) -> Reason:
 
 
 async def test_a_request_goes_out_as_it_was_written(peer, outbound):
-    request = Request("POST", peer.url + "a%2Fb?c=%20d", (("X-Mine", "1"), ("Content-Type", "text/x")), b"body")
+    request = Request("POST", peer.url + "a%2fb%7E?c=%20d", (("X-Mine", "1"), ("Content-Type", "text/x")), b"body")
     peer.answer = peer.say(b"reply", "418 Teapot", "X-Theirs: 2\r\n")
 
     response = await outbound.run(send(request), deadline_s=AMPLE_S)
 
     assert (response.status, response.headers["x-theirs"], response.body) == (418, "2", b"reply")
     received = peer.received[0]
-    assert received.line == "POST /a%2Fb?c=%20d HTTP/1.1"
+    assert received.line == "POST /a%2fb%7E?c=%20d HTTP/1.1"
     assert received.body == b"body"
     assert received.headers == {
         "host": f"127.0.0.1:{peer.port}",
@@ -63,8 +63,8 @@ async def test_a_redirect_is_an_answer_and_not_followed(peer, outbound):
 async def test_cookies_are_not_kept(peer, outbound):
     peer.answer = peer.say(b"", headers="Set-Cookie: a=b\r\n")
 
-    await get(outbound, peer.url)
-    await get(outbound, peer.url)
+    for _ in range(2):  # by name: a cookie jar would not keep those of a bare address anyway
+        await get(outbound, f"http://localhost:{peer.port}/")
 
     assert "cookie" not in peer.received[1].headers
 
