@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,3 +126,12 @@ def test_a_key_that_was_not_committed_to_is_refused_even_when_the_ciphertext_wou
 def test_a_commitment_says_which_key_and_nothing_else() -> None:
     assert commitment(bytes(32)) == commitment(bytes(32)) != commitment(b"\x01" * 32)
     assert commitment(bytes(32)) != bytes(32)
+
+
+def test_xwing_derives_the_key_pair_of_its_draft() -> None:
+    # draft-connolly-cfrg-xwing-kem, first test vector: seed, and the SHA-256 of pk.
+    seed = bytes.fromhex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26")
+    public = OpeningKey(Suite.XWING, Secret(seed)).public
+    assert public.hex().startswith("e2236b35a8c24b39b10aa1323a96a919")
+    assert public.hex().endswith("d049040ef6534")
+    assert hashlib.sha256(public).hexdigest() == "2e816deebcd76c5c80d0cd2d174478871658e8e2ff42bc9d4a6e486372e856bb"
