@@ -14,7 +14,7 @@ import msgspec
 from tenant_security.authoring import documents
 from tenant_security.authoring.keyfiles import KeyFileError
 from tenant_security.authoring.vendor import UnknownNameError, Vendor
-from tenant_security.crypto.signing import Kind, VerifyingKey, key_id
+from tenant_security.crypto.signing import Kind, VerifyingKey
 from tenant_security.crypto.unseal import CannotOpenError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.kms_configs import decode_kms_config
@@ -42,6 +42,9 @@ class Roster:
     def __init__(self, vendor: Vendor, *, segment: int = 1) -> None:
         self._vendor: Final = vendor
         self._segment: Final = segment
+        self._authors: Final = {
+            key.key_id: key for key in (VerifyingKey(author.public) for author in vendor.manifest.authors)
+        }
         self.tenants: Final[dict[str, Entry]] = {}
         self.shared: Final[dict[int, words.ConfigEnvelope]] = {}
 
@@ -74,10 +77,8 @@ class Roster:
         return self._verifies(envelope.author, Kind.CONFIG, signed, envelope.sig)
 
     def _verifies(self, signer: str, kind: Kind, body: bytes, signature: bytes) -> bool:
-        for author in self._vendor.manifest.authors:
-            if key_id(author.public) == signer:
-                return VerifyingKey(author.public).verifies(kind, body, signature)
-        return False
+        author = self._authors.get(signer)
+        return author is not None and author.verifies(kind, body, signature)
 
     def put_shared(self, config_id: int, config_json: bytes) -> bool:
         """Set a config of the vendor, which many tenants may be assigned, and return whether that changed anything.
