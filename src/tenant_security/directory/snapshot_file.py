@@ -14,8 +14,9 @@ from tenant_security.directory.refusal import Part, SnapshotRefusedError
 
 FILE_CAP_BYTES: Final = 4 * 1024**3
 """Units: bytes. About a million tenants."""
-LINE_CAP_BYTES: Final = 16 * 1024**2
-"""Units: bytes. The first line holds every identity's wraps, about 1.7 KB each; others are a few KB."""
+LINE_CAP_BYTES: Final = 64 * 1024**2
+"""Units: bytes. The first line holds every author, about 190 bytes each, and every identity's wraps, about 3.4 KB
+each; other lines are a few KB."""
 PORTION_BYTES: Final = 512 * 1024
 """Units: bytes. How much is read and judged at once, in a thread: some 150 tenants."""
 
