@@ -40,9 +40,7 @@ _INFO: Final = b"tenant-security local kms v1"
 
 
 def _unwrap_failed(why: str) -> KmsFaultError:
-    return KmsFaultError(
-        Code.KMS_UNWRAP_FAILED, f"The local KMS could not unwrap the key: {why}.", provider=PROVIDER
-    )
+    return KmsFaultError(Code.KMS_UNWRAP_FAILED, f"The local KMS could not unwrap the key: {why}.", provider=PROVIDER)
 
 
 class LocalKmsKey:
@@ -66,13 +64,14 @@ class LocalKmsKey:
 
     def wrap(self, key: bytes) -> Flow[bytes]:
         """Wrap 32 bytes under the newest version."""
+        yield from ()
         salt, nonce = self._random(_SALT_BYTES), self._random(_NONCE_BYTES)
         header = b"".join((_MAGIC, struct.pack(">I", self._current), self._fingerprint, salt))
         return header + nonce + self._cipher(self._current, salt).encrypt(nonce, key, header)
-        yield
 
     def unwrap(self, blob: bytes) -> Flow[bytes]:
         """Unwrap under the version that the blob names."""
+        yield from ()
         if len(blob) != BLOB_BYTES or not blob.startswith(_MAGIC):
             raise _unwrap_failed("it did not come from a local KMS. Code: BadParameter, The parameter is incorrect")
         header, nonce = blob[:_HEADER_BYTES], blob[_HEADER_BYTES : _HEADER_BYTES + _NONCE_BYTES]
@@ -85,4 +84,3 @@ class LocalKmsKey:
             return self._cipher(version, header[-_SALT_BYTES:]).decrypt(nonce, blob[len(header) + len(nonce) :], header)
         except InvalidTag:
             raise _unwrap_failed("the wrapped key was altered") from None
-        yield

@@ -88,12 +88,12 @@ Flow = Generator[Effect, object, T]
 
 def send(request: Request) -> Flow[Response]:
     """Send one request. Raises UnreachableError when no response came."""
-    return cast(Response, (yield request))
+    return cast("Response", (yield request))
 
 
 def shared(key: Hashable, make: Callable[[], Flow[Lasting[T]]]) -> Flow[T]:
     """Get a shared value, made by one flow for all."""
-    return cast(T, (yield Shared(key, cast("Callable[[], Flow[Lasting[object]]]", make))))
+    return cast("T", (yield Shared(key, cast("Callable[[], Flow[Lasting[object]]]", make))))
 
 
 def forget(key: Hashable) -> Flow[None]:
@@ -106,5 +106,5 @@ def finished(flow: Flow[T]) -> T:
     try:
         effect = flow.send(None)
     except StopIteration as stop:
-        return cast(T, stop.value)
+        return cast("T", stop.value)
     raise ValueError(f"the flow asked for {type(effect).__name__}; it needs a driver")

@@ -1,0 +1,31 @@
+"""``make bench``: measure every figure, or those named, and print one table."""
+
+import argparse
+from pathlib import Path
+
+from rich.progress import track
+
+from bench.rows import hot_path
+from bench.table import print_rows, save_rows
+
+GROUPS = {"hot-path": hot_path}
+
+
+def main() -> None:
+    """Run the benchmarks."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="which groups to measure; default: all")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median counts (default 5)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement (default 3)")
+    parser.add_argument("--save", type=Path, help="also write the figures to this JSON file")
+    options = parser.parse_args()
+    rows = []
+    for name in track(options.groups or list(GROUPS), description="Measuring"):
+        rows += GROUPS[name](options.rounds, options.seconds)
+    print_rows(rows)
+    if options.save:
+        save_rows(rows, options.save)
+
+
+if __name__ == "__main__":
+    main()
