@@ -121,7 +121,7 @@ def decode_base64(text: str) -> EncryptedDek:
 
 
 _LEASED: Final = re.compile(
-    rb"\x0a(..)\x0a\x30(.{48})\x10([\x80-\xff]{0,4}[\x00-\x7f])\x18[\x80-\xff]{0,3}[\x01-\x7f]\x22\x0c(.{12})\x2a"
+    rb"\x0a([\x80-\xff][\x00-\x7f])\x0a\x30(.{48})\x10([\x80-\xff]{0,4}[\x00-\x7f])\x18[\x80-\xff]{0,3}[\x01-\x7f]\x22\x0c(.{12})\x2a"
     rb"([\x80-\xff]?[\x00-\x7f])(.+)",
     re.DOTALL,
 )

@@ -290,3 +290,46 @@ def test_whatever_the_bytes_reading_ends_in_an_edek_or_in_203(message):
         answer = bool(found.data) and found.config_id > 0
 
     assert answer in (Code.INVALID_PROVIDED_EDEK, True)
+
+
+TEMPLATED = st.builds(EncryptedDek, SEALED, INT32, st.integers(1, 2**28 - 1), IV, st.binary(min_size=60, max_size=400))
+
+
+@given(TEMPLATED)
+def test_the_quick_reader_reads_every_edek_that_we_write(made):
+    parts = edek.leased_parts(edek.encode(made))
+
+    assert parts == (made.config_id, made.data, made.lease_iv, made.wrapped_lease)
+
+
+@given(TEMPLATED, st.data())
+def test_the_quick_reader_never_says_what_the_strict_one_would_not(made, data):
+    message = bytearray(edek.encode(made))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, 130)) % len(message)
+        message[at] ^= 1 << data.draw(st.integers(0, 7))
+
+    parts = edek.leased_parts(bytes(message))
+    if parts is not None:
+        found = edek.decode(bytes(message))
+        assert found.leased
+        assert parts == (found.config_id, found.data, found.lease_iv, found.wrapped_lease)
+
+
+def test_the_quick_reader_leaves_a_length_of_one_byte_to_the_strict_one():
+    message = bytearray(edek.encode(EncryptedDek(bytes(48), 511, 640, bytes(12), bytes(120))))
+    message[1] &= 0x7F
+
+    assert edek.leased_parts(bytes(message)) is None
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        EncryptedDek(b"blob", 511),
+        EncryptedDek(bytes(47), 511, 640, bytes(12), bytes(120)),
+        EncryptedDek(bytes(48), 511, 640, bytes(11), bytes(120)),
+    ],
+)
+def test_the_quick_reader_leaves_everything_else_to_the_strict_one(made):
+    assert edek.leased_parts(edek.encode(made)) is None
