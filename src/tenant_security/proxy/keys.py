@@ -89,7 +89,7 @@ class Keys:
         lease = self._leases.ready(tenant.id, primary.config)
         if lease is None:
             lease = await self._leases.wrapping(tenant.id, primary)
-        lease.pin(tenant, primary)
+        lease.pin(tenant, primary, to_wrap=True)
         return wrap_leased(lease, primary, dek)
 
     async def unwrap(self, tenant: Tenant, edek_base64: str) -> UnwrappedDek:

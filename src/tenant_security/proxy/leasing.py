@@ -74,6 +74,7 @@ class Lease:
         "template",
         "tenant",
         "wrapped",
+        "wraps_for",
         "wraps_left",
     )
 
@@ -97,13 +98,21 @@ class Lease:
         self.wrapped = wrapped
         self.wraps_left = policy.most_wraps if template is not None else 0
         self.tenant: Tenant | None = None
+        self.wraps_for: Tenant | None = None
         self.config_id = 0
         self.done: Operation | None = None
 
-    def pin(self, tenant: Tenant, assignment: Assignment) -> None:
-        """Remember that the lease was found usable for a tenant through an assignment, and what to record of it."""
+    def pin(self, tenant: Tenant, assignment: Assignment, *, to_wrap: bool = False) -> None:
+        """Remember that the lease was found usable for a tenant through an assignment, and what to record of it.
+
+        Usable to unwrap is not usable to wrap: a config may have lost its leasing or its place as the primary.
+        """
         config = assignment.config
-        if self.tenant is not tenant and config.fingerprint == self.fingerprint:
+        if config.fingerprint != self.fingerprint:
+            return
+        if to_wrap:
+            self.wraps_for = tenant
+        if self.tenant is not tenant:
             self.tenant, self.config_id = tenant, config.id
             self.done = Operation(
                 outcome=SUCCESS, kms_config_id=config.id, kms_config_version=config.version, leased=True
@@ -142,7 +151,7 @@ class LeaseBook:
     def pinned_to_wrap(self, tenant: Tenant) -> Lease | None:
         """Return a lease that needs no second look: found usable for this very entry, fresh, with wraps left."""
         lease = self._wrapping.get(tenant.id)
-        if lease is None or lease.tenant is not tenant or lease.wraps_left <= 0 or self._clock() >= lease.refresh_at:
+        if lease is None or lease.wraps_for is not tenant or lease.wraps_left <= 0 or self._clock() >= lease.refresh_at:
             return None
         return lease
 
@@ -156,6 +165,7 @@ class LeaseBook:
             or self._clock() >= lease.refresh_at
         ):
             return None
+        self._unwrapping.move_to_end((tenant.id, wrapped))
         return lease
 
     # -- to wrap ---------------------------------------------------------------------------------------------------
@@ -237,6 +247,7 @@ class LeaseBook:
                 return None
             flight = (tenant_id, config.fingerprint, wrapped)
             self._opening.launch(flight, lambda: self._reopen(tenant_id, config, wrapped))
+        self._unwrapping.move_to_end((tenant_id, wrapped))
         return lease
 
     async def unwrapping(self, tenant: Tenant, wrapped: bytes) -> Lease:

@@ -133,6 +133,10 @@ class RunningProxy:
             await self.acknowledge_events(leased)
         return found
 
+    async def reload(self) -> None:
+        """Have the snapshot file read again, as at SIGHUP, whatever comes of it."""
+        await self._signals.hang_up()
+
     async def republish(
         self, *, remove: tuple[str, ...] = (), leasing_required: tuple[str, ...] = (), **tenants: tuple[Use, ...]
     ) -> None:
@@ -145,7 +149,7 @@ class RunningProxy:
         for each in remove:
             self.tenants.pop(each)
         version = await asyncio.to_thread(publish, self.state_dir, self.tenants, leasing_required)
-        await self._signals.hang_up()
+        await self.reload()
         health = msgspec.json.decode((await self.ops("/health"))[1])
         state = next(each["data"] for each in health["checks"] if each["name"] == "tenants")
         if state["snapshotVersion"] != version:
