@@ -11,8 +11,6 @@ import pytest
 from .prepared import COMBO, COMBO_ACTIVE, COMBO_DISABLED, GCP, GCP_CONFIG, Mint, noise
 from .raw_http import JUNK, body, post, success
 
-# Batches.
-
 
 def assert_each_id_once(answer: Mapping[str, Any], ids: Iterable[str]) -> None:
     assert answer.keys() == {"keys", "failures"}

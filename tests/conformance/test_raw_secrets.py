@@ -1,6 +1,7 @@
 """Derived keys without a client: what is answered for which secret."""
 
 import base64
+import hmac
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +9,24 @@ from typing import Any
 
 import httpx
 import pytest
+from ironcore_alloy import (
+    AlloyMetadata,
+    PlaintextField,
+    RotatableSecret,
+    Secret,
+    Standalone,
+    StandaloneConfiguration,
+    StandaloneSecret,
+    StandardSecrets,
+)
 
-from .prepared import COMBO, GCP
+from tenant_security.proxy.secret_store import SecretFile
+from tenant_security.wire import edek
+
+from .alloy_client import alloy_at
+from .prepared import COMBO, GCP, Mint
 from .raw_http import body, post, success
-from .running_proxy import RunningProxy
-
-# Derived keys.
+from .running_proxy import API_KEY, RunningProxy
 
 
 def derive(
@@ -96,3 +109,47 @@ def test_the_first_use_of_a_path_by_many_at_once_makes_one_secret(proxy: Running
     assert len(set(found[::2])) == 1
     assert len(set(found[1::2])) == 1
     assert set(found[::2]) != set(found[1::2])
+
+
+async def recovered_secret(proxy: RunningProxy, mint: Mint, tenant: str, kind: str, path: str) -> tuple[int, bytes]:
+    """The current secret, from the store and the tenant's KMS alone."""
+    store = SecretFile(proxy.state_dir / "tenant-secrets.sqlite")
+    try:
+        (record,) = await store.live(tenant, kind, path)
+    finally:
+        store.close()
+    entry = edek.decode(record.edek)
+    assert not entry.leased
+    return record.id, mint.open(edek.to_base64(record.edek))
+
+
+@pytest.mark.parametrize("tenant", ["tenant-gcp", "tenant-gcp-l"])
+@pytest.mark.parametrize("kind", ["deterministic", "vector", "search"])
+async def test_derived_keys_are_the_hmac_that_other_implementations_compute(
+    http: httpx.Client, proxy: RunningProxy, mint: Mint, tenant: str, kind: str
+) -> None:
+    derived = {
+        name: derive(http, tenant, {"formula": ["a/b", ""]}, name, kind)["derivedKeys"]["formula"]
+        for name in ("sha256", "sha512")
+    }
+    secret_id, secret = await recovered_secret(proxy, mint, tenant, kind, "formula")
+    assert len(secret) == 32
+    for name, path in itertools.product(derived, ["a/b", ""]):
+        (key,) = derived[name][path]
+        assert key["tenantSecretId"] == secret_id
+        assert base64.b64decode(key["derivedKey"]) == hmac.digest(secret, f"{tenant}-{path}".encode(), name)
+
+
+async def test_alloy_without_a_proxy_writes_the_same_field_from_the_same_secret(
+    proxy: RunningProxy, mint: Mint
+) -> None:
+    plain = PlaintextField(plaintext_field=b"123-45", secret_path="oracle", derivation_path="ssn")
+    metadata = AlloyMetadata.new_simple("tenant-aws")
+    async with alloy_at(proxy.url, API_KEY) as alloy:
+        ours = await alloy.deterministic.encrypt(plain, metadata)
+    secret_id, secret = await recovered_secret(proxy, mint, "tenant-aws", "deterministic", "oracle")
+    secrets = RotatableSecret(StandaloneSecret(secret_id, Secret(secret)), None)
+    alone = Standalone(StandaloneConfiguration(StandardSecrets(None, []), {"oracle": secrets}, {})).deterministic()
+    theirs = await alone.encrypt(plain, metadata)
+    assert int.from_bytes(ours.encrypted_field[:4], "big") == secret_id
+    assert ours.encrypted_field[6:] == theirs.encrypted_field[6:]

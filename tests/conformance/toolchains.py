@@ -1,12 +1,15 @@
 """Node and Java: found, installed from their locks, and run as one program whose lines become tests."""
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +34,15 @@ def missing(reason: str) -> NoReturn:
 
 def _run(command: list[str], directory: Path, within_s: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=within_s, check=False)
+
+
+@contextmanager
+def _alone(what: str) -> Iterator[None]:
+    """Let one test process at a time install into the checkout."""
+    name = hashlib.sha256(f"{HERE}/{what}".encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"conformance-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _fingerprint(*files: Path) -> str:
@@ -109,11 +121,12 @@ def node_programs() -> Programs:
         missing(f"Node {version} is too old for the client: install Node 20.19 or 22.12 and later")
     stamp = NODE_DIR / "node_modules" / ".installed-lock"
     lock = _fingerprint(NODE_DIR / "package.json", NODE_DIR / "package-lock.json")
-    if not stamp.exists() or stamp.read_text() != lock:
-        done = _run([npm, "ci", "--ignore-scripts"], NODE_DIR, _INSTALL_WITHIN_S)
-        if done.returncode != 0:
-            missing(f"the Node client is missing: give npm a registry that has it ({_first_error(done.stderr)})")
-        stamp.write_text(lock)
+    with _alone("node"):
+        if not stamp.exists() or stamp.read_text() != lock:
+            done = _run([npm, "ci", "--ignore-scripts"], NODE_DIR, _INSTALL_WITHIN_S)
+            if done.returncode != 0:
+                missing(f"the Node client is missing: give npm a registry that has it ({_first_error(done.stderr)})")
+            stamp.write_text(lock)
     return Programs(NODE_DIR, [node], {"checks": ["checks.js"], "exchange": ["exchange.js"]})
 
 
@@ -129,14 +142,17 @@ def java_programs() -> Programs:
     target = JAVA_DIR / "target"
     stamp, class_path = target / "built", target / "class-path.txt"
     sources = _fingerprint(JAVA_DIR / "pom.xml", *(JAVA_DIR / "src").rglob("*.java"))
-    if not (stamp.exists() and stamp.read_text() == sources and _jars_exist(class_path)):
-        quiet = [maven, "-q", "-B"]
-        done = _run([*quiet, "-U", "dependency:build-classpath"], JAVA_DIR, _INSTALL_WITHIN_S)
-        if done.returncode != 0:
-            missing(f"the Java client is missing: give Maven a repository that has it ({_first_error(done.stdout)})")
-        done = _run([*quiet, "compile"], JAVA_DIR, _INSTALL_WITHIN_S)
-        assert done.returncode == 0, f"the Java programs do not compile:\n{done.stdout}\n{done.stderr}"
-        stamp.write_text(sources)
+    with _alone("java"):
+        if not (stamp.exists() and stamp.read_text() == sources and _jars_exist(class_path)):
+            quiet = [maven, "-q", "-B"]
+            done = _run([*quiet, "-U", "dependency:build-classpath"], JAVA_DIR, _INSTALL_WITHIN_S)
+            if done.returncode != 0:
+                missing(
+                    f"the Java client is missing: give Maven a repository that has it ({_first_error(done.stdout)})"
+                )
+            done = _run([*quiet, "compile"], JAVA_DIR, _INSTALL_WITHIN_S)
+            assert done.returncode == 0, f"the Java programs do not compile:\n{done.stdout}\n{done.stderr}"
+            stamp.write_text(sources)
     jars = os.pathsep.join([str(target / "classes"), class_path.read_text().strip()])
     prefix = [java, "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", jars]
     names = {"checks": ["conformance.Checks"], "exchange": ["conformance.Exchange"]}
@@ -144,8 +160,8 @@ def java_programs() -> Programs:
 
 
 def _first_error(output: str) -> str:
-    lines = [line for line in output.splitlines() if line.strip()]
-    return next((line for line in lines if "error" in line.lower()), "it said nothing")[:400]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    return next((line for line in plain.splitlines() if "error" in line.lower()), "it said nothing")[:400]
 
 
 def _jars_exist(class_path: Path) -> bool:
