@@ -49,6 +49,7 @@ _RECEIVING: Final = "receiving"
 _ANSWERING: Final = "answering"
 _IDLE: Final = "idle"
 _REFUSED: Final = "refused"
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 
 _NEW_S: Final = 1.0
 """How long a connection that has not sent anything counts as about to."""
@@ -78,6 +79,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         self._begun = False
         self._refused = False
+        self._offered = False  # the newest request offers to speak another protocol
         self._own: RequestResponseCycle | None = None  # of the newest request, once its head is in
         self._write_paused_at: float | None = None
 
@@ -102,18 +104,30 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse_head()
 
     def feed(self, data: bytes) -> None:
-        """Let the parser see a piece of the stream. Nobody upgrades here: after such a request comes the next one."""
+        """Let the parser see a piece of the stream.
+
+        Nobody upgrades here. The parser takes the body of a request that offers to for the other protocol's bytes, so
+        such a request is read again without the offer: Java's own HTTP client makes one with every first request.
+        """
         self._unset_keepalive_if_required()
         while data:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
+                data = self._head_without_offer() + data[upgrade.args[0] :]
             except httptools.HttpParserError:
-                self._refuse(400, Code.INVALID_REQUEST_BODY, "The request is not valid HTTP")
+                self._refuse_bytes()
                 return
             else:
                 return
+
+    def _head_without_offer(self) -> bytes:
+        if self._refused or not self._offered:
+            return b""
+        self._offered = False
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % (name, value) for name, value in self.headers if name.lower() != b"upgrade"]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_message_begin(self) -> None:
         """Start the clock of a request."""
@@ -138,7 +152,11 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = False
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._limits.head_bytes:
             self._refuse_head()
-        if not self._refused:
+        elif self.parser.get_http_version() not in _VERSIONS:
+            self._refuse_bytes()
+        elif self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._offered = True
+        if not self._refused and not self._offered:
             super().on_headers_complete()
             self._own = self.cycle
 
@@ -149,7 +167,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is in; from here on it is our turn."""
-        if self._refused:
+        if self._refused or self._offered:
             return
         self._phase, self._since = _ANSWERING, self.loop.time()
         super().on_message_complete()
@@ -209,6 +227,9 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         else:
             super().shutdown()
+
+    def _refuse_bytes(self) -> None:
+        self._refuse(400, Code.INVALID_REQUEST_BODY, "The request is not valid HTTP/1.1")
 
     def _refuse_head(self) -> None:
         message = f"The request's line and headers are larger than {self._limits.head_bytes} bytes"

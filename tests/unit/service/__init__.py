@@ -1,0 +1,1 @@
+"""The HTTP edge, settings, logs and metrics that every daemon shares."""
