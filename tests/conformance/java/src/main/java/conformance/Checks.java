@@ -40,11 +40,15 @@ import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 
 /** Every promise that the published Java client, unmodified, needs the proxy to keep. One line of JSON per check. */
 public final class Checks {
@@ -157,12 +161,12 @@ public final class Checks {
         check("leasing switched off: leased data opens", () -> opens("leased", GCP));
         check("leasing switched off: unleased data opens", () -> opens("unleased", GCP));
         check("thirty requests at once", () -> {
-            Map<Integer, java.util.concurrent.CompletableFuture<EncryptedDocument>> under = new HashMap<>();
+            List<CompletableFuture<EncryptedDocument>> under = new ArrayList<>();
             for (int number = 0; number < 30; number++) {
-                under.put(number, client.encrypt(Map.of("a", text("x")), forDocument(GCP)));
+                under.add(client.encrypt(Map.of("a", text("x")), forDocument(GCP)));
             }
-            Set<String> edeks = new java.util.HashSet<>();
-            for (var one : under.values()) {
+            Set<String> edeks = new HashSet<>();
+            for (var one : under) {
                 edeks.add(got(one).getEdek());
             }
             demandEqual(edeks.size(), 30);
@@ -238,13 +242,13 @@ public final class Checks {
                 for (String id : plain.keySet()) {
                     demandSame(opened.getSuccesses().get(id).getDecryptedFields(), plain.get(id));
                 }
-                byte[] long_ = random(300_000);
+                byte[] large = random(300_000);
                 ByteArrayOutputStream out = new ByteArrayOutputStream();
-                String edek = got(cached.encryptStream(new ByteArrayInputStream(long_), out, forDocument(GCP))).getEdek();
+                String edek = got(cached.encryptStream(new ByteArrayInputStream(large), out, forDocument(GCP))).getEdek();
                 demandEqual(edek, cached.getEdek());
                 ByteArrayOutputStream back = new ByteArrayOutputStream();
                 got(client.decryptStream(edek, new ByteArrayInputStream(out.toByteArray()), back, forDocument(GCP)));
-                demand(Arrays.equals(back.toByteArray(), long_), "the stream differs");
+                demand(Arrays.equals(back.toByteArray(), large), "the stream differs");
             }
         });
         check("cached key of an EDEK under a disabled config: 202", () ->
