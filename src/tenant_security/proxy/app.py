@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, NamedTuple
+from socket import socket
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -46,6 +47,8 @@ from tenant_security.service.run import Background, Signals, until
 from tenant_security.wire.kms_configs import KmsConfig, LocalKmsConfig
 from tenant_security.wire.service_env import ServiceCredentials
 
+T = TypeVar("T")
+
 _SWEEP_S: Final = 60.0
 _FLUSH_S: Final = 3.0
 """How long the last events may take to leave when the proxy stops, if anybody fetches them."""
@@ -58,6 +61,37 @@ class Ports(NamedTuple):
     api: int
     ops: int
     events: int | None
+
+
+def _open(settings: ProxySettings) -> tuple[socket, socket, socket | None, SecretFile]:
+    """Open everything that the settings name. Raises: SettingsError with all that is refused."""
+    problems: list[str] = []
+
+    def opened(make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except SettingsError as refused:
+            problems.extend(refused.problems)
+        except OSError as refused:
+            problems.append(f"TSP_TENANT_SECRETS_FILE: {refused.strerror or refused}")
+        return None
+
+    fd = settings.http_fd
+    if fd is not None:
+        api = opened(lambda: inherited(fd, "TSP_HTTP_FD"))
+    else:
+        api = opened(lambda: bind(settings.api_address, "TSP_HTTP_BIND_ADDRESS"))
+    ops = opened(lambda: bind(settings.ops_address, "TSP_OPS_BIND_ADDRESS"))
+    events = None
+    if settings.enable_logdriver:
+        events = opened(lambda: bind(settings.events_address, "TSP_EVENTS_BIND_ADDRESS"))
+    store = opened(lambda: SecretFile(settings.secrets_file))
+    if api is None or ops is None or store is None or problems:
+        for each in (api, ops, events, store):
+            if each is not None:
+                each.close()
+        raise SettingsError(problems)
+    return api, ops, events, store
 
 
 class Proxy:
@@ -79,18 +113,7 @@ class Proxy:
         self._metrics = Metrics()
         self._observed = ProxyMetrics(self._metrics)
         self._api_keys = ApiKeys(settings.api_keys)
-        if settings.http_fd is not None:
-            self._api_socket = inherited(settings.http_fd, "TSP_HTTP_FD")
-        else:
-            self._api_socket = bind(settings.api_address, "TSP_HTTP_BIND_ADDRESS")
-        self._ops_socket = bind(settings.ops_address, "TSP_OPS_BIND_ADDRESS")
-        self._events_socket = (
-            bind(settings.events_address, "TSP_EVENTS_BIND_ADDRESS") if settings.enable_logdriver else None
-        )
-        try:
-            self._store = SecretFile(settings.secrets_file)
-        except OSError as refused:
-            raise SettingsError([f"TSP_TENANT_SECRETS_FILE: {refused.strerror or refused}"]) from refused
+        self._api_socket, self._ops_socket, self._events_socket, self._store = _open(settings)
 
     async def run(self, on_ready: Callable[[Ports], None] = lambda _ports: None) -> None:
         """Serve until a signal, then drain and stop. ``on_ready`` is told once the first tenants are loaded."""
@@ -224,14 +247,14 @@ class Proxy:
 
     async def _stop(self, api: HttpServer, others: list[HttpServer], outbox: Outbox) -> None:
         """Stop in the order that loses nothing: not ready, drain, finish, close. A second signal skips the waiting."""
-        hurry = asyncio.Event()
-        self._signals.when_asked_again(hurry.set)
+        hurry = self._signals.hurry
+        drain_s = self._settings.drain_s if self._stage is Stage.READY else 0.0
         self._stage = Stage.STOPPING
-        self._log.info("proxy draining", seconds=self._settings.drain_s)
+        self._log.info("proxy draining", seconds=drain_s)
         api.drain()
-        await until(hurry, self._settings.drain_s)
-        cut = await api.stop(0.0 if hurry.is_set() else self._settings.stop_s)
-        left = await outbox.emptied(_FLUSH_S if outbox.served else 0.0)
+        await until(hurry, drain_s)
+        cut = await api.stop(self._settings.stop_s, hurry)
+        left = await outbox.emptied(_FLUSH_S if outbox.served else 0.0, hurry)
         outbox.close()
         for server in others:
             await server.stop(0.2)

@@ -65,10 +65,10 @@ class Outbox:
         """Whether anybody has ever fetched events, so that waiting for them to leave makes sense."""
         return self._numbers > 0
 
-    async def emptied(self, wait_s: float) -> int:
-        """Wait until every event is acknowledged, at most this long. Returns how many are left."""
+    async def emptied(self, wait_s: float, hurry: asyncio.Event | None = None) -> int:
+        """Wait until every event is acknowledged, at most this long or until told to hurry. Returns how many stay."""
         deadline = asyncio.get_running_loop().time() + wait_s
-        while len(self) and asyncio.get_running_loop().time() < deadline:
+        while len(self) and not (hurry and hurry.is_set()) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         return len(self)
 

@@ -135,13 +135,18 @@ class HttpServer:
         self._draining = True
         self._tick()
 
-    async def stop(self, wait_s: float) -> int:
-        """Stop accepting, finish what is in flight for at most this long, then cut. Returns how many were cut."""
+    async def stop(self, wait_s: float, hurry: asyncio.Event | None = None) -> int:
+        """Stop accepting, finish what is in flight for at most this long, then cut. Returns how many were cut.
+
+        Once ``hurry`` is set, nobody is waited for any longer.
+        """
         self.drain()
         if self._server is not None:
             self._server.close()
         deadline = asyncio.get_running_loop().time() + wait_s
         while (self.state.connections or self.state.tasks) and asyncio.get_running_loop().time() < deadline:
+            if hurry is not None and hurry.is_set():
+                break
             for connection in list(self.state.connections):
                 connection.shutdown()
             await asyncio.sleep(0.02)

@@ -4,7 +4,7 @@ Only named members are logged, and none of them is a request or response body, a
 """
 
 import logging
-import sys
+import os
 from collections.abc import MutableMapping
 from typing import IO, Any, Final
 
@@ -44,24 +44,37 @@ def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> b
 
 
 class _Lines:
-    """Writes one line at a time and survives a closed or full standard output: logging never fails a request."""
+    """Writes one line at a time and survives a closed or full standard output: logging never fails a request.
+
+    Nothing is buffered: what could not be written would be tried again at exit, and fail the exit too.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self._torn = False
 
     def msg(self, line: bytes) -> None:
+        left = memoryview(b"\n" + line + b"\n" if self._torn else line + b"\n")
         try:
-            self._stream.write(line + b"\n")
-            self._stream.flush()
+            while left:
+                left = left[self._stream.write(left) :]
         except (OSError, ValueError):
-            return
+            pass
+        self._torn = bool(left)
 
     info = warning = error = debug = critical = msg
 
 
+def _standard_output() -> IO[bytes]:
+    try:
+        return open(1, "wb", buffering=0, closefd=False)
+    except OSError:  # it was closed before we started
+        return open(os.devnull, "wb", buffering=0)  # noqa: PTH123
+
+
 def configure_logs(service: str, level: int, stream: IO[bytes] | None = None) -> structlog.typing.FilteringBoundLogger:
     """Set logging up for this process and return the daemon's logger; libraries log through it from warnings on."""
-    lines = _Lines(stream if stream is not None else sys.stdout.buffer)
+    lines = _Lines(stream if stream is not None else _standard_output())
     structlog.configure(
         processors=[
             structlog.stdlib.add_log_level,
@@ -79,7 +92,9 @@ def configure_logs(service: str, level: int, stream: IO[bytes] | None = None) ->
 
         def emit(self, record: logging.LogRecord) -> None:
             kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-            logger.warning("a library logged", name=record.name, template=str(record.msg), error=kind)
+            # A first line is a fixed text; asyncio writes what it was about, with all it held, into the next ones.
+            template = str(record.msg).partition("\n")[0]
+            logger.warning("a library logged", name=record.name, template=template, error=kind)
 
     logging.basicConfig(handlers=[Forward(logging.WARNING)], level=max(level, logging.WARNING), force=True)
     return logger

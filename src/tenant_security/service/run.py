@@ -1,9 +1,11 @@
 """How a daemon lives: tasks in one group, signals, and a stop that loses nothing."""
 
 import asyncio
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from tenant_security.errors import SettingsError
@@ -13,14 +15,17 @@ EXIT_SETTINGS = 78
 
 
 class Signals:
-    """Turns SIGTERM and SIGINT into one event, and SIGHUP into a call."""
+    """Turns SIGTERM and SIGINT into events, and SIGHUP into a call.
+
+    ``stop`` is set by the first SIGTERM or SIGINT, ``hurry`` by the second: stop at once, without waiting for anybody.
+    """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
-        self._again: list[Callable[[], None]] = []
+        self.hurry = asyncio.Event()
 
     def install(self, on_hangup: Callable[[], object] | None = None) -> None:
-        """Take the signals over. A second SIGINT or SIGTERM stops at once, without waiting for anybody."""
+        """Take the signals over."""
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._stop)
@@ -28,14 +33,7 @@ class Signals:
             loop.add_signal_handler(signal.SIGHUP, on_hangup)
 
     def _stop(self) -> None:
-        if self.stop.is_set():
-            for each in self._again:
-                each()
-        self.stop.set()
-
-    def when_asked_again(self, hurry: Callable[[], None]) -> None:
-        """Register what to do when somebody asks a second time."""
-        self._again.append(hurry)
+        (self.hurry if self.stop.is_set() else self.stop).set()
 
 
 async def until(event: asyncio.Event, seconds: float) -> None:
@@ -67,8 +65,16 @@ class Background:
             task.cancel()
 
 
+def allow_open_files() -> None:
+    """Raise the soft limit of open files to the hard one: a thousand, the usual soft limit, is few connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems have a lower limit that cannot be asked for
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run_daemon(main: Callable[[], Awaitable[None]]) -> None:
     """Run a daemon on uvloop to its end; print settings problems and leave with :data:`EXIT_SETTINGS`."""
+    allow_open_files()
     try:
         import uvloop  # noqa: PLC0415 - does not exist on every platform
 
