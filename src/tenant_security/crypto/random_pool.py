@@ -35,3 +35,7 @@ class RandomPool:
             at, end = 0, count
         self._at = end
         return self._pool[at:end]
+
+
+POOL: Final = RandomPool()
+"""The pool of the event loop's thread, for DEKs and IVs."""

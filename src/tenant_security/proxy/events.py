@@ -47,9 +47,9 @@ class EventRecorder:
     ) -> bool:
         """Record one event about a request; False when the outbox is full and the event was dropped."""
         about = request.tenant_id if tenant_id is None else tenant_id
-        counted = about if about in self._sequences or self._directory().tenant(about) is not None else _UNKNOWN
-        sequence = self._sequences.get(counted, 0) + 1
-        self._sequences[counted] = sequence
+        sequences = self._sequences
+        counted = about if about in sequences or self._directory().tenant(about) is not None else _UNKNOWN
+        sequences[counted] = sequence = sequences.get(counted, 0) + 1
         self._serial += 1
         kept = self._outbox.add(
             EventRecord(

@@ -11,14 +11,12 @@ from typing import Final
 
 import msgspec
 
-from tenant_security.crypto.aead import IV_BYTES
-from tenant_security.crypto.random_pool import RandomPool
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.proxy.events import EventRecorder
+from tenant_security.proxy.keys import new_leased_dek
 from tenant_security.proxy.leasing import Lease, LeaseBook
 from tenant_security.proxy.tenant_secrets import TenantSecrets, derived
 from tenant_security.wire import edek, events, proxy_api
-from tenant_security.wire.edek import DEK_BYTES
 from tenant_security.wire.proxy_api import (
     BASE_PATH,
     BatchUnwrapRequest,
@@ -53,7 +51,6 @@ class FastPath:
         self._leases = leases
         self._secrets = secrets
         self._recorder = recorder
-        self._random = RandomPool()
         self._decode_wrap = msgspec.json.Decoder(WrapRequest).decode
         self._decode_unwrap = msgspec.json.Decoder(UnwrapRequest).decode
         self._decode_batch_wrap = msgspec.json.Decoder(BatchWrapRequest).decode
@@ -83,16 +80,9 @@ class FastPath:
         lease = self._leases.pinned_to_wrap(tenant)
         if lease is None:
             return None
-        dek, wrapped = self._wrapped(lease)
+        dek, wrapped = new_leased_dek(lease)
         self._recorder.record(events.WRAP, request, ray_id, operation=lease.done)
         return proxy_api.wrap_body(_b64(dek, newline=False), _b64(wrapped, newline=False))
-
-    def _wrapped(self, lease: Lease) -> tuple[bytes, bytes]:
-        randomness = self._random.take(DEK_BYTES + IV_BYTES)
-        dek, iv = randomness[:DEK_BYTES], randomness[DEK_BYTES:]
-        lease.wraps_left -= 1
-        assert lease.template is not None
-        return dek, lease.template.fill(lease.cipher.seal(dek, iv), iv)
 
     def unwrap(self, body: bytes, ray_id: str) -> bytes | None:
         """``document/unwrap`` of an EDEK whose lease is in memory."""
@@ -130,7 +120,7 @@ class FastPath:
             return None
         keys = {}
         for each in ids:
-            dek, wrapped = self._wrapped(lease)
+            dek, wrapped = new_leased_dek(lease)
             keys[each] = WrapResponse(edek.to_base64(dek), edek.to_base64(wrapped))
         self._record_batch(events.WRAP, request, ray_id, lease, list(ids))
         return proxy_api.encode(BatchWrapResponse(keys, {}))

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tenant_security.crypto.aead import IV_BYTES, random_bytes
-from tenant_security.crypto.random_pool import RandomPool
+from tenant_security.crypto.random_pool import POOL
 from tenant_security.directory.tenants import Assignment, Tenant, TenantDirectory
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.leasing import Lease, LeaseBook, WrapWithKms, usable
 from tenant_security.wire import edek
 from tenant_security.wire.edek import DEK_BYTES, EncryptedDek
-
-_random = RandomPool()
 
 
 class WrappedDek(NamedTuple):
@@ -110,15 +108,23 @@ class Keys:
 
 
 def wrap_leased(lease: Lease, primary: Assignment, dek: bytes | None = None) -> WrappedDek:
-    """Wrap a new DEK, or the one given, under a lease that is ready. One random read makes DEK and IV."""
-    assert lease.template is not None
+    """Wrap a new DEK, or the one given, under a lease that is ready."""
     if dek is None:
-        randomness = _random.take(DEK_BYTES + IV_BYTES)
-        dek, iv = randomness[:DEK_BYTES], randomness[DEK_BYTES:]
-    else:
-        iv = _random.take(IV_BYTES)
+        return WrappedDek(*new_leased_dek(lease), primary, leased=True)
+    return WrappedDek(dek, _seal(lease, dek, POOL.take(IV_BYTES)), primary, leased=True)
+
+
+def new_leased_dek(lease: Lease) -> tuple[bytes, bytes]:
+    """Make a DEK and its EDEK under a lease that is ready. One random read makes DEK and IV."""
+    randomness = POOL.take(DEK_BYTES + IV_BYTES)
+    dek = randomness[:DEK_BYTES]
+    return dek, _seal(lease, dek, randomness[DEK_BYTES:])
+
+
+def _seal(lease: Lease, dek: bytes, iv: bytes) -> bytes:
+    assert lease.template is not None
     lease.wraps_left -= 1
-    return WrappedDek(dek, lease.template.fill(lease.cipher.seal(dek, iv), iv), primary, leased=True)
+    return lease.template.fill(lease.cipher.seal(dek, iv), iv)
 
 
 def unwrap_leased(lease: Lease, entry: EncryptedDek) -> bytes:
