@@ -232,7 +232,9 @@ class LeaseBook:
     def _postpone(self, lease: Lease | None) -> None:
         """The KMS is away for now: the lease serves on to its end, and the next renewal waits a little."""
         if lease is not None:
-            lease.refresh_at = self._clock() + self._policy.life_s * (1 - self._policy.refresh_at) / 8
+            pause_s = self._policy.life_s * (1 - self._policy.refresh_at) / 8
+            # Never beyond the end: what asks for a renewal is also what notices that the lease is over.
+            lease.refresh_at = min(lease.expires_at, self._clock() + pause_s)
 
     # -- to unwrap -------------------------------------------------------------------------------------------------
 
