@@ -21,6 +21,7 @@ NODE_DIR = HERE / "node"
 JAVA_DIR = HERE / "java"
 
 _JAVA_MAJOR = 17
+_JAVA_CLIENT = "com.ironcorelabs:tenant-security-java"
 _INSTALL_WITHIN_S = 600
 _PROGRAM_WITHIN_S = 300
 
@@ -147,9 +148,7 @@ def java_programs() -> Programs:
             quiet = [maven, "-q", "-B"]
             done = _run([*quiet, "-U", "dependency:build-classpath"], JAVA_DIR, _INSTALL_WITHIN_S)
             if done.returncode != 0:
-                missing(
-                    f"the Java client is missing: give Maven a repository that has it ({_first_error(done.stdout)})"
-                )
+                _refuse_java(done.stdout)
             done = _run([*quiet, "compile"], JAVA_DIR, _INSTALL_WITHIN_S)
             assert done.returncode == 0, f"the Java programs do not compile:\n{done.stdout}\n{done.stderr}"
             stamp.write_text(sources)
@@ -157,6 +156,20 @@ def java_programs() -> Programs:
     prefix = [java, "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", jars]
     names = {"checks": ["conformance.Checks"], "exchange": ["conformance.Exchange"]}
     return Programs(JAVA_DIR, prefix, names)
+
+
+def _refuse_java(said: str) -> NoReturn:
+    """Tell a toolchain that fails from a repository that answers and does not hold the client.
+
+    The second is no fault of this machine, and nothing in this project can mend it: it is skipped in CI too, counted
+    test by test with this reason.
+    """
+    reason = f"give Maven a repository that has it ({_first_error(said)})"
+    if re.search(
+        rf"(Could not find artifact|was not found in \S+) {_JAVA_CLIENT}|{_JAVA_CLIENT}:\S+ was not found", said
+    ):
+        pytest.skip(f"THE PUBLISHED JAVA CLIENT WAS NOT TESTED, Maven's repository does not hold it: {reason}")
+    missing(f"the Java client is missing: {reason}")
 
 
 def _first_error(output: str) -> str:
