@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar, assert_never, cast
 
@@ -90,7 +91,8 @@ class Outbound:
     """Runs flows. Use as ``async with Outbound(limits) as outbound``; closing cancels what is still being made.
 
     Trust: follows no redirect, keeps no cookie, reads no proxy or credentials from the environment, and prints no
-    header or body. Certificates are checked against the system's authorities, or by ``ssl_context``.
+    header or body. Certificates are checked against the system's authorities, or by ``ssl_context``. With
+    ``unix_socket`` every request goes to whoever listens on that path, whatever host its address names.
     """
 
     def __init__(
@@ -98,17 +100,38 @@ class Outbound:
         limits: OutboundLimits | None = None,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        unix_socket: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or OutboundLimits()
         self._ssl_context = ssl_context
+        self._unix_socket = unix_socket
         self._session: aiohttp.ClientSession | None = None
         self._shared = SharedValues(self._make, keep=self._limits.shared_values, clock=clock)
         self.traffic = Traffic()
 
     async def __aenter__(self) -> Self:
         limits = self._limits
-        connector = aiohttp.TCPConnector(
+        self._session = aiohttp.ClientSession(
+            connector=self._connector(),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": _USER_AGENT},
+            skip_auto_headers=_AUTOMATIC_HEADERS_LEFT_OUT,
+            timeout=aiohttp.ClientTimeout(sock_connect=limits.connect_s, ceil_threshold=_NEVER_ROUND_S),
+            trust_env=False,
+        )
+        return self
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        limits = self._limits
+        if self._unix_socket is not None:
+            return aiohttp.UnixConnector(
+                str(self._unix_socket),
+                keepalive_timeout=limits.keepalive_s,
+                limit=limits.connections,
+                limit_per_host=limits.connections_per_host,
+            )
+        return aiohttp.TCPConnector(
             ssl=self._ssl_context or True,
             resolver=aiohttp.ThreadedResolver(),  # a slow name server holds up a thread, not the loop
             ttl_dns_cache=max(1, round(limits.names_s)),
@@ -117,15 +140,6 @@ class Outbound:
             limit=limits.connections,
             limit_per_host=limits.connections_per_host,
         )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": _USER_AGENT},
-            skip_auto_headers=_AUTOMATIC_HEADERS_LEFT_OUT,
-            timeout=aiohttp.ClientTimeout(sock_connect=limits.connect_s, ceil_threshold=_NEVER_ROUND_S),
-            trust_env=False,
-        )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
