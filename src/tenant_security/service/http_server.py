@@ -91,9 +91,13 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
-        port: int = self._listener.getsockname()[1]
+        """Where it listens; 0 on a Unix socket."""
+        port: int = 0 if self._on_unix else self._listener.getsockname()[1]
         return port
+
+    @property
+    def _on_unix(self) -> bool:
+        return self._listener.family == socket.AF_UNIX
 
     @property
     def connections(self) -> int:
@@ -104,7 +108,8 @@ class HttpServer:
         """Begin to accept."""
         self._tick()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, sock=self._listener, backlog=_BACKLOG)
+        create = loop.create_unix_server if self._on_unix else loop.create_server
+        self._server = await create(self._connect, sock=self._listener, backlog=_BACKLOG)
 
     def _connect(self) -> EdgeProtocol:
         return self._protocol(self._config, self.state, {}, asyncio.get_running_loop())
@@ -130,10 +135,21 @@ class HttpServer:
             None if self._draining else STATUS_LINE[200] + lines + b"content-type: application/json\r\ncontent-length: "
         )
 
-    def drain(self) -> None:
-        """Serve on, but end every connection with its next answer."""
+    def drain(self, *, accept: bool = True) -> None:
+        """Serve on, but end every connection with its next answer.
+
+        Without ``accept`` new connections stay with the kernel, for the processes that share the listening socket.
+        """
         self._draining = True
         self._tick()
+        if not accept and self._server is not None:
+            self._server.close()
+
+    async def emptied(self, wait_s: float, hurry: asyncio.Event) -> None:
+        """Wait until no connection is open, at most this long or until told to hurry."""
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while self.connections and not hurry.is_set() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
 
     async def stop(self, wait_s: float, hurry: asyncio.Event | None = None) -> int:
         """Stop accepting, finish what is in flight for at most this long, then cut. Returns how many were cut.

@@ -22,6 +22,8 @@ class Signals:
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
+        self.replaced = False
+        """Whether another process serves on the same listening socket, so that a stop need not accept any longer."""
         self.hurry = asyncio.Event()
 
     def install(self, on_hangup: Callable[[], object] | None = None) -> None:
