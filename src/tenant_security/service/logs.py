@@ -72,8 +72,13 @@ def _standard_output() -> IO[bytes]:
         return open(os.devnull, "wb", buffering=0)  # noqa: PTH123
 
 
-def configure_logs(service: str, level: int, stream: IO[bytes] | None = None) -> structlog.typing.FilteringBoundLogger:
-    """Set logging up for this process and return the daemon's logger; libraries log through it from warnings on."""
+def configure_logs(
+    service: str, level: int, stream: IO[bytes] | None = None, **members: object
+) -> structlog.typing.FilteringBoundLogger:
+    """Set logging up for this process and return the daemon's logger; libraries log through it from warnings on.
+
+    ``members`` stand in every line.
+    """
     lines = _Lines(stream if stream is not None else _standard_output())
     structlog.configure(
         processors=[
@@ -85,7 +90,7 @@ def configure_logs(service: str, level: int, stream: IO[bytes] | None = None) ->
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(service=service)
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(service=service, **members)
 
     class Forward(logging.Handler):
         """Hands the libraries' own log records on, without their arguments: those may hold what we do not log."""
