@@ -1,6 +1,7 @@
 """The events port: logdrivers lease batches here and acknowledge them; what is not acknowledged is handed out again."""
 
 import asyncio
+import contextlib
 from typing import Final, TypeVar
 
 import msgspec
@@ -25,6 +26,7 @@ from tenant_security.service.http import (
 from tenant_security.wire.event_feed import (
     ACKNOWLEDGE_PATH,
     LEASE_PATH,
+    WAIT_PATH,
     Acknowledgement,
     LeasedEvents,
     LeaseRequest,
@@ -63,13 +65,15 @@ class EventFeed:
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         self._api_keys.check(header(scope, b"authorization"))
         path = path_of(scope)
-        if path not in (LEASE_PATH, ACKNOWLEDGE_PATH):
+        if path not in (LEASE_PATH, ACKNOWLEDGE_PATH, WAIT_PATH):
             raise unknown_route()
         if scope["method"] != "POST":
             return wrong_method("POST")
         body = await read_body(scope, receive, _BODY_BYTES)
         if path == LEASE_PATH:
             return await self._lease(_decode(LeaseRequest, body))
+        if path == WAIT_PATH:
+            return await self._wait(_decode(LeaseRequest, body))
         return self._acknowledge(_decode(Acknowledgement, body))
 
     async def _lease(self, request: LeaseRequest) -> Reply:
@@ -83,6 +87,12 @@ class EventFeed:
         asyncio.get_running_loop().call_later(self._within_s, self._outbox.take_back, batch.number)
         rendered = [msgspec.Raw(native_json(event)) for event in batch.events]
         return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, batch.number, rendered)))
+
+    async def _wait(self, request: LeaseRequest) -> Reply:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(request.wait_millis / 1000):
+                await self._outbox.filled()
+        return Reply(200, NULL)
 
     def _acknowledge(self, request: Acknowledgement) -> Reply:
         if request.instance != self._instance or not self._outbox.acknowledge(request.batch):

@@ -49,9 +49,7 @@ class Outbox:
 
     async def lend(self, most: int) -> Batch:
         """Wait until there is an event and hand out up to this many, oldest first; none once it is closed and empty."""
-        while not self._waiting and not self._closed:
-            self._filled.clear()
-            await self._filled.wait()
+        await self.filled()
         events = tuple(self._waiting.popleft() for _ in range(min(most, len(self._waiting))))
         self._numbers += 1
         if not events:
@@ -59,6 +57,12 @@ class Outbox:
         self._lent[self._numbers] = events
         self._lent_events += len(events)
         return Batch(self._numbers, events)
+
+    async def filled(self) -> None:
+        """Wait until there is an event to hand out, or until it is closed."""
+        while not self._waiting and not self._closed:
+            self._filled.clear()
+            await self._filled.wait()
 
     @property
     def served(self) -> bool:

@@ -2,6 +2,8 @@
 
 ``POST /1/events/lease`` takes :class:`LeaseRequest` and answers :class:`LeasedEvents`; ``POST /1/events/acknowledge``
 takes :class:`Acknowledgement` and answers ``null``. A batch that is not acknowledged in time is handed out again.
+``POST /1/events/wait`` takes :class:`LeaseRequest` and answers ``null`` as soon as a lease would not be empty, or when
+the time is over; it hands nothing out.
 
 Source: docs/formats.md, "Event feed".
 """
@@ -12,6 +14,7 @@ import msgspec
 
 LEASE_PATH: Final = "/1/events/lease"
 ACKNOWLEDGE_PATH: Final = "/1/events/acknowledge"
+WAIT_PATH: Final = "/1/events/wait"
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, rename="camel"):
