@@ -6,8 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from socket import socket
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -29,6 +28,7 @@ from tenant_security.proxy.fast_protocol import FastEdge, FastProtocol
 from tenant_security.proxy.fastpath import FastPath
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
+from tenant_security.proxy.listeners import Listeners, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.opened_configs import OpenedConfigs
 from tenant_security.proxy.operations import BatchLimits, Operations
@@ -40,18 +40,18 @@ from tenant_security.proxy.status import Parts, add_gauges, health_of
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.service.api_key import ApiKeys
 from tenant_security.service.http_protocol import EdgeLimits
-from tenant_security.service.http_server import HttpServer, bind, inherited
+from tenant_security.service.http_server import HttpServer
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.wire.kms_configs import KmsConfig, LocalKmsConfig
 from tenant_security.wire.service_env import ServiceCredentials
 
-T = TypeVar("T")
-
 _SWEEP_S: Final = 60.0
 _FLUSH_S: Final = 3.0
 """How long the last events may take to leave when the proxy stops, if anybody fetches them."""
+_REPLACED_FLUSH_S: Final = 30.0
+"""The same where another process serves already, so that nothing waits for this one."""
 _FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 
 
@@ -63,35 +63,24 @@ class Ports(NamedTuple):
     events: int | None
 
 
-def _open(settings: ProxySettings) -> tuple[socket, socket, socket | None, SecretFile]:
+def _open(settings: ProxySettings, given: Listeners | None) -> tuple[Listeners, SecretFile]:
     """Open everything that the settings name. Raises: SettingsError with all that is refused."""
     problems: list[str] = []
-
-    def opened(make: Callable[[], T]) -> T | None:
-        try:
-            return make()
-        except SettingsError as refused:
-            problems.extend(refused.problems)
-        except OSError as refused:
-            problems.append(f"TSP_TENANT_SECRETS_FILE: {refused.strerror or refused}")
-        return None
-
-    fd = settings.http_fd
-    if fd is not None:
-        api = opened(lambda: inherited(fd, "TSP_HTTP_FD"))
-    else:
-        api = opened(lambda: bind(settings.api_address, "TSP_HTTP_BIND_ADDRESS"))
-    ops = opened(lambda: bind(settings.ops_address, "TSP_OPS_BIND_ADDRESS"))
-    events = None
-    if settings.enable_logdriver:
-        events = opened(lambda: bind(settings.events_address, "TSP_EVENTS_BIND_ADDRESS"))
-    store = opened(lambda: SecretFile(settings.secrets_file))
-    if api is None or ops is None or store is None or problems:
-        for each in (api, ops, events, store):
+    listeners = store = None
+    try:
+        listeners = given or open_listeners(settings)
+    except SettingsError as refused:
+        problems += refused.problems
+    try:
+        store = SecretFile(settings.secrets_file)
+    except OSError as refused:
+        problems.append(f"TSP_TENANT_SECRETS_FILE: {refused.strerror or refused}")
+    if listeners is None or store is None:
+        for each in (listeners, store):
             if each is not None:
                 each.close()
         raise SettingsError(problems)
-    return api, ops, events, store
+    return listeners, store
 
 
 class Proxy:
@@ -103,8 +92,9 @@ class Proxy:
         credentials: ServiceCredentials,
         log: structlog.typing.FilteringBoundLogger,
         signals: Signals,
+        listeners: Listeners | None = None,
     ) -> None:
-        """Open the listening sockets. Raises: SettingsError."""
+        """Open the listening sockets, unless they are given. Raises: SettingsError."""
         self._settings = settings
         self._credentials = credentials
         self._log = log
@@ -113,7 +103,11 @@ class Proxy:
         self._metrics = Metrics()
         self._observed = ProxyMetrics(self._metrics)
         self._api_keys = ApiKeys(settings.api_keys)
-        self._api_socket, self._ops_socket, self._events_socket, self._store = _open(settings)
+        self._listeners, self._store = _open(settings, listeners)
+
+    def metrics(self) -> bytes:
+        """All that was counted, in Prometheus' text format."""
+        return self._metrics.render()
 
     async def run(self, on_ready: Callable[[Ports], None] = lambda _ports: None) -> None:
         """Serve until a signal, then drain and stop. ``on_ready`` is told once the first tenants are loaded."""
@@ -175,7 +169,7 @@ class Proxy:
         )
         api = HttpServer(
             ProxyApi(operations, self._api_keys, self._observed, log, rays, body_bytes=settings.body_bytes),
-            self._api_socket,
+            self._listeners.api,
             EdgeLimits(
                 head_bytes=settings.head_bytes,
                 receive_s=settings.receive_s,
@@ -186,14 +180,15 @@ class Proxy:
         )
         ops = HttpServer(
             OpsApi(self._metrics, lambda: self._stage, lambda: health_of(parts)),
-            self._ops_socket,
+            self._listeners.ops,
             EdgeLimits(),
         )
         parts = Parts(lambda: self._stage, refresher, outbox, leases, opened, secrets, api)
         add_gauges(self._metrics, parts)
         events = None
-        if self._events_socket is not None:
-            events = HttpServer(EventFeed(outbox, self._api_keys, recorder.instance), self._events_socket, EdgeLimits())
+        if self._listeners.events is not None:
+            feed = EventFeed(outbox, self._api_keys, recorder.instance)
+            events = HttpServer(feed, self._listeners.events, EdgeLimits())
         else:
             background.start(write_event_lines(outbox, log))
         ports = Ports(api.port, ops.port, events.port if events is not None else None)
@@ -251,10 +246,15 @@ class Proxy:
         drain_s = self._settings.drain_s if self._stage is Stage.READY else 0.0
         self._stage = Stage.STOPPING
         self._log.info("proxy draining", seconds=drain_s)
-        api.drain()
-        await until(hurry, drain_s)
+        replaced = self._signals.replaced
+        api.drain(accept=not replaced)
+        if replaced:
+            await api.emptied(drain_s, hurry)
+        else:
+            await until(hurry, drain_s)
         cut = await api.stop(self._settings.stop_s, hurry)
-        left = await outbox.emptied(_FLUSH_S if outbox.served else 0.0, hurry)
+        flush_s = _REPLACED_FLUSH_S if replaced else _FLUSH_S
+        left = await outbox.emptied(flush_s if outbox.served else 0.0, hurry)
         outbox.close()
         for server in others:
             await server.stop(0.2)
