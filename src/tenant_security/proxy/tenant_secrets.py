@@ -107,6 +107,7 @@ class TenantSecrets:
             tenant.quarantined is not None
             or not tenant.has_active
             or request.derivation_type not in HASHES
+            or request.secret_type not in SECRET_TYPES
             or sum(len(each) for each in request.paths.values()) > most
         ):
             return None
