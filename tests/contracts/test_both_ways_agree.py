@@ -315,6 +315,9 @@ async def agree(chunks: Callable[[dict[str, str]], list[bytes]]) -> tuple[World,
     requests=st.lists(st.tuples(heads(), bodies()), min_size=1, max_size=3), cuts=st.lists(st.floats(0, 1), max_size=6)
 )
 def test_both_ways_answer_the_same_bytes(requests: Any, cuts: list[float]) -> None:
+    for head, _ in requests[1:]:
+        # Whether a head that is refused behind a request finds that one answered already is a matter of time.
+        head["padding"] = 0
     asyncio.run(_run(lambda edeks: split(b"".join(render(head, body, edeks) for head, body in requests), cuts)))
 
 
