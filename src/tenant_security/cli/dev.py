@@ -27,7 +27,8 @@ from tenant_security.kms.local import LocalKmsKey
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.event_feed import acknowledge_events, lease_events
 from tenant_security.outbound.flow import UnreachableError, finished
-from tenant_security.proxy.app import Ports, Proxy
+from tenant_security.proxy.app import Proxy
+from tenant_security.proxy.listeners import Ports
 from tenant_security.proxy.secret_store import Rotation, SecretFile
 from tenant_security.proxy.settings import read_proxy_settings
 from tenant_security.secret import Secret

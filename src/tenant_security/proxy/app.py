@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
@@ -28,7 +28,7 @@ from tenant_security.proxy.fast_protocol import FastEdge, FastProtocol
 from tenant_security.proxy.fastpath import FastPath
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
-from tenant_security.proxy.listeners import Listeners, open_listeners
+from tenant_security.proxy.listeners import Listeners, Ports, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.opened_configs import OpenedConfigs
 from tenant_security.proxy.operations import BatchLimits, Operations
@@ -53,14 +53,6 @@ _FLUSH_S: Final = 3.0
 _REPLACED_FLUSH_S: Final = 30.0
 """The same where another process serves already, so that nothing waits for this one."""
 _FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
-
-
-class Ports(NamedTuple):
-    """Where a started proxy listens. ``events`` is None when events go to standard output."""
-
-    api: int
-    ops: int
-    events: int | None
 
 
 def _open(settings: ProxySettings, given: Listeners | None) -> tuple[Listeners, SecretFile]:
@@ -161,7 +153,7 @@ class Proxy:
 
         rays = RayIds()
         edge = FastEdge(
-            FastPath(refresher, leases, secrets, recorder).answers(),
+            FastPath(refresher, leases, secrets, recorder, most_documents=settings.most_documents).answers(),
             self._api_keys,
             rays,
             self._observed,

@@ -9,6 +9,14 @@ from tenant_security.proxy.settings import ProxySettings
 from tenant_security.service.http_server import bind, inherited
 
 
+class Ports(NamedTuple):
+    """Where a started proxy listens. ``events`` is None when events go to standard output."""
+
+    api: int
+    ops: int
+    events: int | None
+
+
 class Listeners(NamedTuple):
     """Where to listen. ``events`` is None when events go to standard output."""
 

@@ -18,7 +18,8 @@ from tenant_security.crypto.aead import random_bytes
 from tenant_security.outbound.driver import Outbound
 from tenant_security.outbound.event_feed import acknowledge_events, lease_events
 from tenant_security.outbound.flow import Request, send
-from tenant_security.proxy.app import Ports, Proxy
+from tenant_security.proxy.app import Proxy
+from tenant_security.proxy.listeners import Ports
 from tenant_security.proxy.settings import read_proxy_settings
 from tenant_security.secret import Secret
 from tenant_security.service.logs import configure_logs
