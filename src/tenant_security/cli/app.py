@@ -32,15 +32,18 @@ app.command(identity.app)
 
 
 @app.command
-def proxy(*, check: bool = False, settings: bool = False) -> None:
+def proxy(*, workers: int | None = None, check: bool = False, settings: bool = False) -> None:
     """Run the Tenant Security Proxy. All of its settings are environment variables.
 
-    Signals: SIGHUP reads the tenants again; SIGTERM and Ctrl-C drain and stop, a second one stops at once.
+    Signals: SIGHUP reads the tenants again; SIGTERM and Ctrl-C drain and stop, a second one stops at once. With
+    several workers, SIGUSR2 replaces them one after the other without losing a request (docs/workers.md).
 
     Exit codes: 0 stopped as asked; 78 the settings are wrong (every problem is printed).
 
     Parameters
     ----------
+    workers
+        How many processes share the API port, one for each core that it may use; instead of TSP_WORKERS.
     check
         Read the settings and say what is wrong with them, without starting.
     settings
@@ -51,7 +54,7 @@ def proxy(*, check: bool = False, settings: bool = False) -> None:
     if settings:
         run_proxy.print_settings()
     else:
-        run_proxy.run(check_only=check)
+        run_proxy.run(check_only=check, workers=workers)
 
 
 @app.command

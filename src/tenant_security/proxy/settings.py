@@ -76,6 +76,14 @@ class ProxySettings:
         integer(3, 65_535),
         meaning="A listening socket inherited from the parent process, instead of TSP_HTTP_BIND_ADDRESS.",
     )
+    workers: int = setting(
+        "TSP_WORKERS",
+        integer(1, 64),
+        default=1,
+        unit="processes",
+        meaning="Worker processes that share the API port, one for each core it may use (docs/workers.md). Each reads "
+        "all tenants and has its own leases; limits count for each.",
+    )
     log_level: int = setting(
         "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."
     )
