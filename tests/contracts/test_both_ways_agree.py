@@ -107,7 +107,9 @@ class World:
         reach = self.kms.as_proxy_calls_it()
         self.leases = LeaseBook(reach, LeasePolicy(), self.start, clock=self.clock)
         self.keys = Keys(lambda: self.directory.current, self.leases, reach)
-        self.secrets = TenantSecrets(self.keys, reach, Memory(), SecretPolicy(), self.start, clock=self.clock)
+        self.secrets = TenantSecrets(
+            self.keys, reach, Memory(), SecretPolicy(most_derivations=3), self.start, clock=self.clock
+        )
         self.outbox = Outbox(1_000_000)
         self.metrics = ProxyMetrics(Metrics())
         recorder = EventRecorder(
@@ -116,7 +118,7 @@ class World:
         operations = Operations(self.keys, self.secrets, recorder, BatchLimits(most_documents=50))
         api_keys, rays, log = ApiKeys([Secret(KEY)]), RayIds(), configure_logs("proxy", 60)
         refresher: Any = self.directory
-        answers = FastPath(refresher, self.leases, self.secrets, recorder).answers()
+        answers = FastPath(refresher, self.leases, self.secrets, recorder, most_documents=50).answers()
         self.edge = FastEdge(answers, api_keys, rays, self.metrics, body_bytes=BODY_BYTES)
         self.api = ProxyApi(operations, api_keys, self.metrics, log, rays, body_bytes=BODY_BYTES)
         self.config = Config(self.api, lifespan="off", log_config=None, access_log=False, interface="asgi3", ws="none")
@@ -235,7 +237,11 @@ def bodies(draw: st.DrawFn) -> dict[str, Any] | bytes:
                                  {"0": "with a tenant"}]))  # fmt: skip
     body["edeks"] = draw(st.sampled_from([some, list(some.values())]))
     body["newTenantId"] = draw(st.sampled_from(["leased", "plain", "nobody"]))
-    body["paths"] = draw(st.sampled_from([{}, {"": ["x", "y/z"]}, {"p": []}, {"p": ["d"], "q": ["d", "d"]}]))
+    body["paths"] = draw(
+        st.sampled_from(
+            [{}, {"": ["x", "y/z"]}, {"p": []}, {"p": ["d"], "q": ["d", "d"]}, {str(n): [] for n in range(4)}]
+        )
+    )
     body["derivationType"] = draw(st.sampled_from(["sha512"] * 3 + ["sha256", "argon2", "md5"]))
     body["secretType"] = draw(st.sampled_from(["deterministic"] * 3 + ["vector", "other"]))
     body["event"] = "USER_LOGIN"

@@ -45,8 +45,15 @@ class FastPath:
     """Answers leased wraps and unwraps, alone and in batches, and derivations from cached secrets."""
 
     def __init__(
-        self, refresher: DirectoryRefresher, leases: LeaseBook, secrets: TenantSecrets, recorder: EventRecorder
+        self,
+        refresher: DirectoryRefresher,
+        leases: LeaseBook,
+        secrets: TenantSecrets,
+        recorder: EventRecorder,
+        *,
+        most_documents: int,
     ) -> None:
+        self._most = min(most_documents, MOST_AT_ONCE)
         self._refresher = refresher
         self._leases = leases
         self._secrets = secrets
@@ -113,7 +120,7 @@ class FastPath:
             return None
         tenant = self._refresher.current.tenants.get(request.tenant_id)
         ids = dict.fromkeys(request.document_ids)
-        if tenant is None or not 0 < len(request.document_ids) <= MOST_AT_ONCE:
+        if tenant is None or not 0 < len(request.document_ids) <= self._most:
             return None
         lease = self._leases.pinned_to_wrap(tenant)
         if lease is None or lease.wraps_left < len(ids):
@@ -132,7 +139,7 @@ class FastPath:
         except _NOT_READ:
             return None
         tenant = self._refresher.current.tenants.get(request.tenant_id)
-        if tenant is None or not 0 < len(request.edeks) <= MOST_AT_ONCE:
+        if tenant is None or not 0 < len(request.edeks) <= self._most:
             return None
         keys = {}
         lease: Lease | None = None

@@ -108,7 +108,7 @@ class TenantSecrets:
             or not tenant.has_active
             or request.derivation_type not in HASHES
             or request.secret_type not in SECRET_TYPES
-            or sum(len(each) for each in request.paths.values()) > most
+            or _asked_for(request) > min(most, self._policy.most_derivations)
         ):
             return None
         derived: dict[str, dict[str, list[DerivedKey]]] = {}
@@ -135,8 +135,8 @@ class TenantSecrets:
             raise _invalid("derivationType must be 'sha512' or 'sha256'")
         if request.secret_type not in SECRET_TYPES:
             raise _invalid("secretType must be 'deterministic', 'search' or 'vector'")
-        count = sum(len(each) for each in request.paths.values())
-        if max(count, len(request.paths)) > self._policy.most_derivations:
+        count = _asked_for(request)
+        if count > self._policy.most_derivations:
             raise _invalid(
                 f"paths asks for {count} keys; at most {self._policy.most_derivations} fit in one request, send several"
             )
@@ -201,6 +201,11 @@ def derived(request: DeriveRequest, response: DeriveResponse) -> Operation:
     """What to record of a derivation."""
     count = sum(len(keys) for by_path in response.derived_keys.values() for keys in by_path.values())
     return Operation(outcome=SUCCESS, count=count, secret_paths=list(request.paths))
+
+
+def _asked_for(request: DeriveRequest) -> int:
+    """Return how much work a request is: its keys, or its secrets where those are more."""
+    return max(len(request.paths), sum(len(each) for each in request.paths.values()))
 
 
 def _holds(tenant: Tenant, fingerprint: bytes) -> bool:
