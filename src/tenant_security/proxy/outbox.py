@@ -6,9 +6,12 @@ unused, so the tenant sees a gap, and the count tells the operator.
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from tenant_security.wire.events import EventRecord
+
+_SERIAL: Final = attrgetter("serial")
 
 
 class Batch(NamedTuple):
@@ -90,9 +93,10 @@ class Outbox:
         return True
 
     def take_back(self, number: int) -> None:
-        """Put a batch that was not acknowledged back to the front, in its order."""
+        """Put a batch that was not acknowledged back where it stood."""
         events = self._lent.pop(number, None)
         if events is not None:
             self._lent_events -= len(events)
-            self._waiting.extendleft(reversed(events))
+            # Two runs, each in order: sorting is a merge. Two batches may come back in either order.
+            self._waiting = deque(sorted((*events, *self._waiting), key=_SERIAL))
             self._filled.set()
