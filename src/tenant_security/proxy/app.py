@@ -169,6 +169,7 @@ class Proxy:
                 connections=settings.connections,
             ),
             protocol=partial(FastProtocol, edge),
+            share=self._listeners.share,
         )
         ops = HttpServer(
             OpsApi(self._metrics, lambda: self._stage, lambda: health_of(parts)),

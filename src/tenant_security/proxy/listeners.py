@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tenant_security.errors import SettingsError
 from tenant_security.proxy.settings import ProxySettings
+from tenant_security.service.fair_accept import Share
 from tenant_security.service.http_server import bind, inherited
 
 
@@ -18,15 +19,16 @@ class Ports(NamedTuple):
 
 
 class Listeners(NamedTuple):
-    """Where to listen. ``events`` is None when events go to standard output."""
+    """Where to listen. ``events`` is None when events go to standard output; ``share`` is set in a worker."""
 
     api: socket.socket
     ops: socket.socket
     events: socket.socket | None
+    share: Share | None = None
 
     def close(self) -> None:
         """Close all of them."""
-        for each in self:
+        for each in (self.api, self.ops, self.events):
             if each is not None:
                 each.close()
 

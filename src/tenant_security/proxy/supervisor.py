@@ -7,6 +7,7 @@ Source: docs/workers.md; docs/decisions/0010-workers.md.
 """
 
 import asyncio
+import itertools
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from tenant_security.proxy.supervisor_ops import SupervisorOps
 from tenant_security.proxy.worker_process import WorkerProcess, WorkerStage
 from tenant_security.proxy.workers import Order
 from tenant_security.service.api_key import ApiKeys
+from tenant_security.service.fair_accept import SLOTS, Share, make_board
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer
 from tenant_security.service.metrics import Metrics
@@ -55,6 +57,10 @@ class RestartPolicy(msgspec.Struct, frozen=True):
         return 0.0 if deaths <= 1 else min(self.most_s, self.first_s * 2.0 ** min(deaths - 2, 30))
 
 
+def _no_temporary(refused: OSError) -> SettingsError:
+    return SettingsError([f"workers need a temporary directory ({refused.strerror}); name one with TMPDIR"])
+
+
 class Supervisor:
     """One supervisor. Build it, then :meth:`run` it once.
 
@@ -76,6 +82,11 @@ class Supervisor:
         self._signals = signals
         self._policy = policy or RestartPolicy()
         self._api_keys = ApiKeys(settings.api_keys)
+        try:
+            self._board = make_board()
+        except OSError as refused:
+            raise _no_temporary(refused) from None
+        self._slots = itertools.count()
         self._listeners = open_listeners(settings)
         self._workers: list[WorkerProcess] = []
         self._current: dict[int, WorkerProcess] = {}
@@ -113,9 +124,7 @@ class Supervisor:
         try:
             directory = TemporaryDirectory(prefix="tsp-workers-")  # readable by its owner only
         except OSError as refused:
-            raise SettingsError(
-                [f"workers need a temporary directory ({refused.strerror}); name one with TMPDIR"]
-            ) from None
+            raise _no_temporary(refused) from None
         with directory as name:
             async with asyncio.TaskGroup() as group:
                 self._background = Background(group)
@@ -179,7 +188,9 @@ class Supervisor:
 
     async def _spawn(self, number: int) -> WorkerProcess:
         """Start a worker. Raises: OSError."""
-        worker = WorkerProcess(number, self._directory)
+        taken = {each.share.slot for each in self._workers}
+        slot = next(each for each in itertools.count(next(self._slots)) if each % SLOTS not in taken) % SLOTS
+        worker = WorkerProcess(number, self._directory, Share(self._board, slot))
         await worker.start(self._environ, self._listeners.api, with_events=self._listeners.events is not None)
         self._workers.append(worker)
         self._log.info("worker started", worker=number, pid=worker.pid)

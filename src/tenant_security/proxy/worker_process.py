@@ -17,6 +17,7 @@ import msgspec
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.flow import Request, Response, UnreachableError, send
 from tenant_security.proxy.workers import PLACE, Order, Place, Report, Said
+from tenant_security.service.fair_accept import Share
 
 _BACKLOG: Final = 128
 _REPORT_BYTES: Final = 64 * 1_048_576
@@ -45,8 +46,9 @@ class WorkerProcess:
 
     _serials = itertools.count(1)
 
-    def __init__(self, number: int, directory: Path) -> None:
+    def __init__(self, number: int, directory: Path, share: Share) -> None:
         self.number = number
+        self.share = share
         self.serial = next(self._serials)
         self.stage = WorkerStage.STARTING
         self.opened, self.ready, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -78,7 +80,15 @@ class WorkerProcess:
             try:
                 ops = handed_over.enter_context(_listen(self._ops_path))
                 events = handed_over.enter_context(_listen(self._events_path)) if with_events else None
-                place = Place(self.number, theirs.fileno(), ops.fileno(), events.fileno() if events else None)
+                board, slot = self.share
+                place = Place(
+                    self.number,
+                    theirs.fileno(),
+                    ops.fileno(),
+                    events.fileno() if events else None,
+                    board.descriptor,
+                    slot,
+                )
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-P",  # what lies in the working directory is no code of ours
@@ -91,7 +101,10 @@ class WorkerProcess:
                         "TSP_HTTP_FD": str(api.fileno()),
                         PLACE: msgspec.json.encode(place).decode(),
                     },
-                    pass_fds=[api.fileno(), *(each.fileno() for each in (theirs, ops, events) if each is not None)],
+                    pass_fds=[
+                        board.descriptor,
+                        *(each.fileno() for each in (api, theirs, ops, events) if each is not None),
+                    ],
                     stdin=asyncio.subprocess.DEVNULL,
                     start_new_session=True,  # a Ctrl-C is for the supervisor, which tells the workers
                 )
@@ -113,6 +126,7 @@ class WorkerProcess:
             self.exit_code = await self._process.wait()
         finally:
             self._reached(WorkerStage.GONE)
+            self.share.board.clear(self.share.slot)
             for each in (self.opened, self.ready, self.gone):
                 each.set()
             self._orders.close()

@@ -19,6 +19,7 @@ import structlog
 from tenant_security.errors import SettingsError
 from tenant_security.proxy.listeners import Listeners
 from tenant_security.proxy.settings import ProxySettings
+from tenant_security.service.fair_accept import Board, Share
 from tenant_security.service.http_server import inherited
 from tenant_security.service.run import Signals
 
@@ -28,12 +29,17 @@ _ORPHANED: Final = 1
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which worker this is, and the descriptors that it inherits. The API's is in ``TSP_HTTP_FD``."""
+    """Which worker this is, and the descriptors that it inherits; the API's is in ``TSP_HTTP_FD``.
+
+    ``slot`` is its own on the board that says how many connections each worker has.
+    """
 
     number: int
     lifeline: int
     ops: int
     events: int | None
+    board: int
+    slot: int
 
 
 class Order(Enum):
@@ -86,6 +92,7 @@ def worker_listeners(place: Place, settings: ProxySettings) -> Listeners:
         inherited(settings.http_fd, "TSP_HTTP_FD"),
         inherited(place.ops, PLACE),
         inherited(place.events, PLACE) if place.events is not None else None,
+        Share(Board(place.board), place.slot),
     )
 
 

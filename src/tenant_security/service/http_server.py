@@ -16,6 +16,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from tenant_security.errors import SettingsError
+from tenant_security.service.fair_accept import FairAcceptor, Share
 from tenant_security.service.http_protocol import EdgeLimits, EdgeProtocol, EdgeState
 from tenant_security.service.settings import Address
 
@@ -60,8 +61,29 @@ def inherited(descriptor: int, setting: str) -> socket.socket:
     return listener
 
 
+class Watched(set[Any]):
+    """A set that tells when it has changed."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def add(self, element: Any, /) -> None:
+        """Add an element."""
+        super().add(element)
+        self._changed()
+
+    def discard(self, element: Any, /) -> None:
+        """Remove an element, if it is there."""
+        super().discard(element)
+        self._changed()
+
+
 class HttpServer:
-    """Serves one ASGI application on one listening socket. Owner of the socket from construction on."""
+    """Serves one ASGI application on one listening socket. Owner of the socket from construction on.
+
+    With ``share`` other processes accept from the same socket, and the connections are divided evenly.
+    """
 
     def __init__(
         self,
@@ -70,6 +92,7 @@ class HttpServer:
         limits: EdgeLimits,
         *,
         protocol: Callable[[Config, EdgeState, dict[str, Any], asyncio.AbstractEventLoop], EdgeProtocol] = EdgeProtocol,
+        share: Share | None = None,
     ) -> None:
         # Keep-alive ends in our sweep; uvicorn's timer, one for every answer, is set out of the way.
         self._config = Config(
@@ -85,7 +108,8 @@ class HttpServer:
         self._config.load()
         self._protocol = protocol
         self._listener = listener
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | FairAcceptor | None = None
+        self._share = share
         self._draining = False
         self.state = EdgeState(limits)
 
@@ -108,6 +132,10 @@ class HttpServer:
         """Begin to accept."""
         self._tick()
         loop = asyncio.get_running_loop()
+        if self._share is not None:
+            acceptor = FairAcceptor(self._listener, self._connect, self._share, lambda: self.connections)
+            self._server, self.state.connections = acceptor, Watched(acceptor.counted)
+            return
         create = loop.create_unix_server if self._on_unix else loop.create_server
         self._server = await create(self._connect, sock=self._listener, backlog=_BACKLOG)
 
