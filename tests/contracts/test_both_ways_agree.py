@@ -19,8 +19,9 @@ from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.app import wanted_in
 from tenant_security.proxy.events import EventRecorder
-from tenant_security.proxy.fast_protocol import FastEdge, FastProtocol
+from tenant_security.proxy.fast_protocol import FastProtocol
 from tenant_security.proxy.fastpath import FastPath
+from tenant_security.proxy.hot_routes import FastEdge
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.leasing import LeaseBook, LeasePolicy
 from tenant_security.proxy.observed import FAST, ProxyMetrics
@@ -318,13 +319,15 @@ async def agree(chunks: Callable[[dict[str, str]], list[bytes]]) -> tuple[World,
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
-    requests=st.lists(st.tuples(heads(), bodies()), min_size=1, max_size=3), cuts=st.lists(st.floats(0, 1), max_size=6)
+    requests=st.lists(st.tuples(heads(), bodies()), min_size=1, max_size=3),
+    cuts=st.lists(st.floats(0, 1), max_size=6),
+    times=st.integers(1, 3),
 )
-def test_both_ways_answer_the_same_bytes(requests: Any, cuts: list[float]) -> None:
-    for head, _ in requests[1:]:
+def test_both_ways_answer_the_same_bytes(requests: Any, cuts: list[float], times: int) -> None:
+    for head, _ in requests[1 if times == 1 else 0 :]:
         # Whether a head that is refused behind a request finds that one answered already is a matter of time.
         head["padding"] = 0
-    asyncio.run(_run(lambda edeks: split(b"".join(render(head, body, edeks) for head, body in requests), cuts)))
+    asyncio.run(_run(lambda edeks: split(b"".join(render(head, body, edeks) for head, body in requests), cuts) * times))
 
 
 async def _run(chunks: Callable[[dict[str, str]], list[bytes]]) -> None:
@@ -406,3 +409,43 @@ async def test_a_lease_that_only_unwraps_does_not_wrap_fast() -> None:
         sent, _, _ = await world.exchange([request], fast=True)
         assert sent.startswith(b"HTTP/1.1 200 OK\r\n")
     assert world.kms.count("wrap") == before + 1
+
+
+@pytest.mark.parametrize("route", HOT)
+async def test_the_same_request_again_is_answered_the_same(route: str) -> None:
+    world, sent = await agree(lambda edeks: [hot(route, edeks)] * 3)
+    assert sent.count(b"HTTP/1.1 200 OK") == 3
+    assert world.metrics.requests.value(route, "ok", FAST) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (KEY.encode(), b"1" + KEY.encode()[1:]),
+        (KEY.encode(), KEY.encode()[:-1] + b"m"),
+        (b"POST", b"BEST"),
+        (b"/1/document/wrap", b"/1/document/warp"),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+        (b"Authorization", b"Authorisation"),
+        (b'"leased"', b'"nobody"'),
+        (b'"leased"', b'"lease\xff"'),
+    ],
+)
+async def test_almost_the_same_request_again_is_looked_at_anew(change: tuple[bytes, bytes]) -> None:
+    def twice(edeks: dict[str, str]) -> list[bytes]:
+        request = hot("document/wrap", edeks)
+        assert change[0] in request
+        return [request, request, request.replace(*change)]
+
+    _, sent = await agree(twice)
+    assert sent.count(b"HTTP/1.1 200 OK") == (3 if change[1] == b"HTTP/1.0" else 2)
+
+
+async def test_a_known_head_with_more_or_less_behind_it_is_read_by_the_parser() -> None:
+    def pieces(edeks: dict[str, str]) -> list[bytes]:
+        request = hot("document/wrap", edeks)
+        return [request, request, request + request[:40], request[40:], request[:-5], request[-5:] + request]
+
+    world, sent = await agree(pieces)
+    assert sent.count(b"HTTP/1.1 200 OK") == 6
+    assert world.metrics.requests.value("document/wrap", "ok", FAST) >= 5

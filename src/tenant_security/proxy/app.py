@@ -24,8 +24,9 @@ from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.event_feed import EventFeed
 from tenant_security.proxy.event_lines import write_event_lines
 from tenant_security.proxy.events import EventRecorder
-from tenant_security.proxy.fast_protocol import FastEdge, FastProtocol
+from tenant_security.proxy.fast_protocol import FastProtocol
 from tenant_security.proxy.fastpath import FastPath
+from tenant_security.proxy.hot_routes import FastEdge
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
 from tenant_security.proxy.listeners import Listeners, Ports, open_listeners

@@ -13,12 +13,9 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from tenant_security.proxy.fastpath import Answer
-from tenant_security.proxy.observed import FAST, ProxyMetrics
-from tenant_security.service.api_key import ApiKeys
-from tenant_security.service.http_protocol import EdgeProtocol, EdgeState
-from tenant_security.service.metrics import Cell
-from tenant_security.service.ray import RayIds
+from tenant_security.proxy.hot_routes import Client, FastEdge, HotRoute
+from tenant_security.proxy.known_heads import KnownHeads
+from tenant_security.service.http_protocol import IDLE, EdgeProtocol, EdgeState
 
 _AUTHORIZATION: Final = b"authorization"
 _LENGTH: Final = b"content-length"
@@ -29,60 +26,6 @@ _UNUSUAL: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 _LOOKED_AT: Final = frozenset(len(name) for name in (_AUTHORIZATION, _LENGTH, _LANGUAGE, _VERSION, *_UNUSUAL))
 """The lengths of the header names that matter; a name of another length is not even made lower case."""
-
-
-_MOST_CLIENTS: Final = 256
-
-
-class HotRoute:
-    """One hot endpoint and where it is counted."""
-
-    __slots__ = ("answer", "count", "observe")
-
-    def __init__(self, name: str, answer: Answer, metrics: ProxyMetrics) -> None:
-        self.answer = answer
-        self.count = metrics.requests.cell(name, "ok", FAST)
-        self.observe = metrics.latency.timing(name).observe
-
-
-class FastEdge:
-    """What all connections of the API port share."""
-
-    __slots__ = ("_clients", "_metrics", "api_keys", "body_bytes", "rays", "routes")
-
-    def __init__(
-        self,
-        answers: dict[bytes, tuple[str, Answer]],
-        api_keys: ApiKeys,
-        rays: RayIds,
-        metrics: ProxyMetrics,
-        *,
-        body_bytes: int,
-    ) -> None:
-        self.routes = {target: HotRoute(name, answer, metrics) for target, (name, answer) in answers.items()}
-        self.api_keys = api_keys
-        self.rays = rays
-        self.body_bytes = body_bytes
-        self._metrics = metrics
-        self._clients: dict[tuple[bytes | None, bytes | None], Cell | None] = {}
-
-    def count_client(self, said: tuple[bytes | None, bytes | None]) -> None:
-        """Count a client by what it says of its language and version."""
-        if said not in self._clients:
-            if len(self._clients) >= _MOST_CLIENTS:
-                self._clients.clear()
-            self._clients[said] = self._metrics.client(*said)
-        cell = self._clients[said]
-        if cell is not None:
-            cell.value += 1
-
-    def answer(self, route: HotRoute, body: bytes) -> bytes | None:
-        """Answer a hot request. A fault of this code costs speed and is counted; it never costs an answer."""
-        try:
-            return route.answer(body, self.rays.next())
-        except Exception:  # noqa: BLE001 - the other way answers, and says what is wrong
-            self._metrics.fast_faults.add()
-            return None
 
 
 class FastProtocol(EdgeProtocol):
@@ -100,7 +43,26 @@ class FastProtocol(EdgeProtocol):
         self._edge = edge
         self._hot: HotRoute | None = None
         self._body = b""
-        self._client: tuple[bytes | None, bytes | None] = (None, None)
+        self._client: Client = (None, None)
+        self._key = b""
+        self._heads = KnownHeads()
+        self._piece = b""
+        self._declined = False
+
+    def data_received(self, data: bytes) -> None:
+        """Answer at once what looks exactly like a request before; let the parser see everything else."""
+        if self._phase == IDLE:
+            known = self._heads.find(data)
+            if known is not None and self._is_free():
+                key = data[len(known.before) : known.key_end]
+                if self._edge.api_keys.accepts(key):
+                    if self._serve(known.route, data[known.body_at :], known.client):
+                        return
+                    self._declined = True
+        self._piece = data
+        super().data_received(data)
+        self._piece = b""
+        self._declined = False
 
     def on_message_begin(self) -> None:
         """Note that a request begins; what uvicorn prepares for it waits until it is needed."""
@@ -116,7 +78,7 @@ class FastProtocol(EdgeProtocol):
     def on_headers_complete(self) -> None:
         """Decide which way the request takes."""
         route = self._edge.routes.get(self.url)
-        if route is not None and not self._refused and self._is_hot():
+        if route is not None and not self._refused and not self._declined and self._is_hot():
             self._in_head = False
             self._hot = route
             self._body = b""
@@ -161,8 +123,10 @@ class FastProtocol(EdgeProtocol):
                     version = value
                 elif lower in _UNUSUAL:
                     return False
-        self._client = (language, version)
-        return head_bytes <= self._limits.head_bytes and self._edge.api_keys.accepts(authorization)
+        if head_bytes > self._limits.head_bytes or authorization is None:
+            return False
+        self._client, self._key = (language, version), authorization
+        return self._edge.api_keys.accepts(authorization)
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
@@ -178,20 +142,27 @@ class FastProtocol(EdgeProtocol):
             super().on_message_complete()
             return
         self._hot = None
+        if self._serve(route, self._body, self._client):
+            self._heads.remember(self._piece, len(self._body), self._key, route, self._client)
+            return
+        self._hand_over()
+        if self._body:
+            super().on_body(self._body)
+        super().on_message_complete()
+
+    def _serve(self, route: HotRoute, body: bytes, client: Client) -> bool:
+        """Answer a hot request, unless it needs the other way."""
         began = time.perf_counter()
-        answer = self._edge.answer(route, self._body)
+        answer = self._edge.answer(route, body)
         head = self.server_state.success_head
         if answer is None or head is None:
-            self._hand_over()
-            if self._body:
-                super().on_body(self._body)
-            super().on_message_complete()
-            return
+            return False
         self.transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
         self._become_idle()
         route.count.value += 1
-        self._edge.count_client(self._client)
+        self._edge.count_client(client)
         route.observe(time.perf_counter() - began)
+        return True
 
     def _hand_over(self) -> None:
         """Give what came so far to uvicorn, as if it came now."""

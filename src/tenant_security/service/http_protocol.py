@@ -45,9 +45,9 @@ class EdgeState(ServerState):
         connections are to be closed, so that nobody answers past uvicorn then."""
 
 
-_RECEIVING: Final = "receiving"
-_ANSWERING: Final = "answering"
-_IDLE: Final = "idle"
+RECEIVING: Final = "receiving"
+ANSWERING: Final = "answering"
+IDLE: Final = "idle"
 _REFUSED: Final = "refused"
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 
@@ -73,7 +73,7 @@ class EdgeProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = server_state.limits
-        self._phase = _RECEIVING
+        self._phase = RECEIVING
         self._since = self.loop.time()
         self._head_bytes = 0
         self._in_head = True
@@ -137,7 +137,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def _note_begin(self) -> None:
         if self._refused:
             return
-        self._phase, self._since = _RECEIVING, self.loop.time()
+        self._phase, self._since = RECEIVING, self.loop.time()
         self._in_head = self._begun = True
         self._head_bytes = 0
         self._own = None
@@ -169,7 +169,7 @@ class EdgeProtocol(HttpToolsProtocol):
         """The request is in; from here on it is our turn."""
         if self._refused or self._offered:
             return
-        self._phase, self._since = _ANSWERING, self.loop.time()
+        self._phase, self._since = ANSWERING, self.loop.time()
         super().on_message_complete()
         if self.cycle.response_complete:  # answered before its body was in
             self._become_idle()
@@ -177,11 +177,11 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        if self._phase == _ANSWERING and self.cycle.response_complete:
+        if self._phase == ANSWERING and self.cycle.response_complete:
             self._become_idle()
 
     def _become_idle(self) -> None:
-        self._phase, self._since = _IDLE, self.loop.time()
+        self._phase, self._since = IDLE, self.loop.time()
         self._in_head, self._begun = True, False
         self._head_bytes = 0
 
@@ -201,14 +201,14 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._write_paused_at is not None and now - self._write_paused_at > self._limits.read_s:
             self._count("slow_reader")
             self.transport.abort()
-        elif self._phase == _RECEIVING and self.flow.read_paused:
+        elif self._phase == RECEIVING and self.flow.read_paused:
             self._since = now  # it waits for us
-        elif self._phase == _RECEIVING and waited > self._limits.receive_s:
+        elif self._phase == RECEIVING and waited > self._limits.receive_s:
             if self._begun:
                 self._refuse(408, Code.INVALID_REQUEST_BODY, "The request did not arrive in time")
             else:
                 self.transport.close()
-        elif self._phase == _IDLE and waited > self._limits.idle_s:
+        elif self._phase == IDLE and waited > self._limits.idle_s:
             if self.transport.get_write_buffer_size():  # it never read its last answer
                 self.transport.abort()
             else:
@@ -223,7 +223,7 @@ class EdgeProtocol(HttpToolsProtocol):
         """
         if self._phase == _REFUSED:
             self.transport.close()
-        elif self._phase == _RECEIVING and (self._begun or self.loop.time() - self._since < _NEW_S):
+        elif self._phase == RECEIVING and (self._begun or self.loop.time() - self._since < _NEW_S):
             return
         else:
             super().shutdown()
