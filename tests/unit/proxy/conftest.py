@@ -139,3 +139,9 @@ async def another_process(kms: ScriptedKms, clock: SteppingClock, tmp_path: Path
     stage = Stage(kms, clock, tmp_path / "secrets.sqlite")
     yield stage
     await stage.end()
+
+
+@pytest.fixture(scope="session")
+def make_stage() -> type[Stage]:
+    """The stage itself, for tests that drive event loops of their own; they close it with :meth:`Stage.end`."""
+    return Stage
