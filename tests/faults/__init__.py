@@ -1,0 +1,1 @@
+"""What goes wrong around the product, and that it holds."""
