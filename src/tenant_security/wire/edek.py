@@ -103,6 +103,9 @@ def decode(message: bytes) -> EncryptedDek:
         entries = [_bytes(value) for number, value in protobuf.fields(message) if number == 1]
         if not entries:
             raise _invalid(EMPTY_EDEK)
+        for each in entries[:-1]:
+            for _ in protobuf.fields(each):
+                pass  # One that is broken makes the whole no EDEK, as it does for every other reader.
         return _decode_entry(entries[-1])
     except protobuf.MalformedMessageError as malformed:
         raise _invalid(NOT_AN_EDEK, malformed) from None

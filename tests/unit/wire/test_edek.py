@@ -41,7 +41,7 @@ def google() -> Any:
             ("lease_id", field.TYPE_INT32),
             ("lease_iv", field.TYPE_BYTES),
             ("wrapped_lease", field.TYPE_BYTES),
-            ("tenant_id", field.TYPE_STRING),
+            ("tenant_id", field.TYPE_BYTES),
         ],
         start=1,
     ):
@@ -184,6 +184,28 @@ def test_the_last_of_several_entries_counts():
     assert edek.decode(message) == EncryptedDek(b"second", 2)
 
 
+def test_a_broken_entry_before_the_last_makes_the_whole_no_edek():
+    """Otherwise one altered length would turn a leased EDEK into its wrapped lease: that unwraps to the leased key."""
+    inner = entry(data=b"the wrapped leased key")
+    leased = entry(data=bytes(48), more=protobuf.integer(3, 640) + protobuf.delimited(4, bytes(12)))
+    cut = leased + protobuf.delimited(5, deks(inner))[:2]
+
+    assert edek.decode(deks(inner)).data == b"the wrapped leased key"
+    assert "didn't contain IronCore EDEKs" in refused(deks(cut, inner))
+
+
+@given(ENTRIES, st.data())
+def test_nothing_is_read_that_googles_library_refuses(made, data):
+    message = bytearray(edek.encode(made))
+    for _ in range(data.draw(st.integers(1, 4))):
+        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        edek.decode(bytes(message))
+    except TenantSecurityError:
+        return
+    assert google().FromString(bytes(message)).deks
+
+
 def test_the_last_value_of_a_repeated_field_counts():
     assert edek.decode(deks(entry(more=protobuf.integer(2, 9)))).config_id == 9
 
@@ -230,10 +252,10 @@ def test_googles_library_reads_what_we_write(made):
     (theirs,) = google().FromString(edek.encode(made)).deks
 
     assert EncryptedDek(theirs.data, theirs.config_id, theirs.lease_id, theirs.lease_iv, theirs.wrapped_lease) == made
-    assert theirs.tenant_id == ""
+    assert theirs.tenant_id == b""
 
 
-@given(st.lists(ENTRIES, min_size=1, max_size=3), st.text(max_size=20))
+@given(st.lists(ENTRIES, min_size=1, max_size=3), st.binary(max_size=20))
 def test_we_read_what_googles_library_writes(entries, tenant_id):
     theirs = google()()
     for made in entries:
