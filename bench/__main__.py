@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="which groups to measure; default: all")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median counts (default 5)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement (default 3)")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one measurement (default 3)")
     parser.add_argument("--save", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args()
     rows = []

@@ -81,13 +81,15 @@ def drive(server: Server, load: Load, *, seconds: float, connections: int = 64, 
         body.write_bytes(load.body)
         environ = {**os.environ, "BENCH_BODY": str(body), "BENCH_PATH": load.path, "BENCH_API_KEY": API_KEY}
         command = [
-            "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / "wrk" / "keys.lua"),
+            "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(HERE / "wrk" / "keys.lua"),
             f"http://127.0.0.1:{server.port}",
         ]  # fmt: skip
         before = server.cpu_s()
         done = subprocess.run(
-            command if core is None else pinned(core, *command), env=environ, capture_output=True, text=True, check=True
+            command if core is None else pinned(core, *command), env=environ, capture_output=True, text=True, check=False
         )
+        if done.returncode:
+            sys.exit(f"error: wrk failed: {done.stdout} {done.stderr}")
         cpu_s = server.cpu_s() - before
     fields = next(line for line in done.stdout.splitlines() if line.startswith("RESULT")).split()[1:]
     requests, duration_us, statuses, transport = (int(each) for each in fields[:4])

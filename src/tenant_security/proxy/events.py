@@ -53,16 +53,16 @@ class EventRecorder:
         self._serial += 1
         kept = self._outbox.add(
             EventRecord(
-                serial=self._serial,
-                sequence=sequence,
-                time_ms=self._now_ms() if time_ms is None else time_ms,
-                name=name,
-                tenant_id=about,
-                instance=self.instance,
-                ray_id=ray_id,
-                icl_fields=request.icl_fields,
-                custom_fields=request.custom_fields,
-                operation=operation,
+                self._serial,
+                sequence,
+                self._now_ms() if time_ms is None else time_ms,
+                name,
+                about,
+                self.instance,
+                ray_id,
+                request.icl_fields,
+                request.custom_fields,
+                operation,
             )
         )
         self._observe("operation" if operation is not None else "reported", "recorded" if kept else "dropped")

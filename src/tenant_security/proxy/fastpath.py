@@ -36,6 +36,9 @@ Answer = Callable[[bytes, str], bytes | None]
 MOST_AT_ONCE: Final = 1_000
 """Keys that one request may make here: more would keep the event loop from others for too long (about 5 ms)."""
 
+_MOST_FRAMES: Final = 10_000
+_IV_FOLLOWS: Final = b'"\x0c'
+"""The tag and the length of ``leasedKeyIv``."""
 _NOT_READ: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _b64 = binascii.b2a_base64
 _unb64 = binascii.a2b_base64
@@ -53,6 +56,7 @@ class FastPath:
         *,
         most_documents: int,
     ) -> None:
+        self._frames: dict[bytes, tuple[int, bytes]] = {}
         self._most = min(most_documents, MOST_AT_ONCE)
         self._refresher = refresher
         self._leases = leases
@@ -99,7 +103,7 @@ class FastPath:
         except (*_NOT_READ, ValueError):
             return None
         tenant = self._refresher.current.tenants.get(request.tenant_id)
-        parts = edek.leased_parts(message)
+        parts = self._parts(message)
         if tenant is None or parts is None:
             return None
         config_id, data, iv, wrapped = parts
@@ -111,6 +115,25 @@ class FastPath:
             return None
         self._recorder.record(events.UNWRAP, request, ray_id, operation=lease.done)
         return proxy_api.unwrap_body(_b64(dek, newline=False))
+
+    def _parts(self, message: bytes) -> tuple[int, bytes, bytes, bytes] | None:
+        """Read a leased EDEK, by what is the same in all EDEKs of a lease where that was read before.
+
+        Where config and lease have ids of two bytes, everything but the ciphertext and the IV repeats, and it alone
+        decides how an EDEK is read.
+        """
+        if message[59:61] != _IV_FOLLOWS:
+            return edek.leased_parts(message)
+        frame = message[:5] + message[53:61] + message[73:]
+        known = self._frames.get(frame)
+        if known is not None:
+            return known[0], message[5:53], message[61:73], known[1]
+        parts = edek.leased_parts(message)
+        if parts is not None:
+            if len(self._frames) >= _MOST_FRAMES:
+                self._frames.clear()
+            self._frames[frame] = parts.config_id, parts.wrapped_lease
+        return parts
 
     def batch_wrap(self, body: bytes, ray_id: str) -> bytes | None:
         """``document/batch-wrap`` under a lease that is ready."""
@@ -145,7 +168,7 @@ class FastPath:
         lease: Lease | None = None
         for each, text in request.by_id().items():
             try:
-                parts = edek.leased_parts(_unb64(text, strict_mode=True))
+                parts = self._parts(_unb64(text, strict_mode=True))
             except ValueError:
                 return None
             if parts is None:
