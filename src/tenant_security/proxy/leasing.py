@@ -277,6 +277,9 @@ class LeaseBook:
             if fault.code in _REVOKING:
                 self._unwrapping.pop((tenant_id, wrapped), None)
                 self._observe(TO_UNWRAP, "revoked")
+                lease = self._wrapping.get(tenant_id)
+                if lease is not None and lease.wrapped == wrapped:
+                    del self._wrapping[tenant_id]
             else:
                 self._postpone(self._unwrapping.get((tenant_id, wrapped)))
             raise
