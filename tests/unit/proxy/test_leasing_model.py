@@ -28,8 +28,8 @@ FAULT = st.sampled_from([None, None, None, *PASSING, *REVOKING])
 class LeaseBookMachine(RuleBasedStateMachine):
     """Two tenants that share one config of the vendor; the KMS comes and goes; the directory changes.
 
-    The model is three small books: when the KMS last granted a leased key to a tenant, which of them it has taken
-    back, and how often each has wrapped.
+    The model is four small books: when the KMS last granted a leased key to a tenant, when it made one for wrapping,
+    which of those it has taken back, and how often each has wrapped.
     """
 
     def __init__(self):
@@ -40,6 +40,7 @@ class LeaseBookMachine(RuleBasedStateMachine):
         self.states = dict.fromkeys(TENANTS, "leasing")
         self.made: list[tuple[bytes, bytes]] = []
         self.granted: dict[tuple[str, bytes], float] = {}
+        self.made_at: dict[tuple[str, bytes], float] = {}
         self.taken_back: set[tuple[str, bytes]] = set()
         self.uses: dict[tuple[str, bytes], int] = {}
         self.fault: Code | None = None
@@ -59,7 +60,7 @@ class LeaseBookMachine(RuleBasedStateMachine):
                     if fault.code in REVOKING:
                         self.taken_back |= {each for each in self.uses if each[0] == who}
                     raise
-                self.granted[who, blob] = self.clock()
+                self.granted[who, blob] = self.made_at[who, blob] = self.clock()
                 return blob
 
             async def unwrap(who, config, blob):
@@ -117,10 +118,10 @@ class LeaseBookMachine(RuleBasedStateMachine):
         assert may
         return found
 
-    def check_lease(self, who, wrapped):
+    def check_lease(self, who, wrapped, book):
         key = (who, edek.decode(wrapped).data)
-        assert key in self.granted, "the KMS never granted this key to this tenant"
-        assert self.clock() - self.granted[key] < POLICY.life_s, "a leased key was used past its life"
+        assert key in book, "the KMS never granted this key to this tenant"
+        assert self.clock() - book[key] < POLICY.life_s, "a leased key was used past its life"
         return key
 
     def wrap(self, who):
@@ -131,7 +132,7 @@ class LeaseBookMachine(RuleBasedStateMachine):
         entry = edek.decode(found.edek)
         assert found.leased is entry.leased is (self.states[who] == "leasing")
         if entry.leased:
-            lease = self.check_lease(who, entry.wrapped_lease)
+            lease = self.check_lease(who, entry.wrapped_lease, self.made_at)
             assert lease not in self.taken_back or self.fault is not None, "wrapped under a key that was taken back"
             self.uses[lease] = self.uses.get(lease, 0) + 1
             assert self.uses[lease] <= POLICY.most_wraps, "a leased key wrapped more often than it may"
@@ -146,9 +147,7 @@ class LeaseBookMachine(RuleBasedStateMachine):
         assert found.dek == dek
         if entry.leased:
             # What was refused while it was used may serve this one caller still, and nobody after it.
-            self.granted, now = before | self.granted, self.granted
-            self.check_lease(who, entry.wrapped_lease)
-            self.granted = now
+            self.check_lease(who, entry.wrapped_lease, before | self.granted)
 
     @rule(who=TENANT, times=st.integers(1, 6))
     def wraps(self, who, times):
