@@ -5,6 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from tenant_security import __version__
+from tenant_security.crypto.derive import HASHES
+from tenant_security.proxy.tenant_secrets import SECRET_TYPES
 from tenant_security.wire import proxy_api
 from tenant_security.wire.proxy_api import BASE_PATH
 
@@ -78,6 +80,7 @@ _FAILURES: Final = {
     "429": "The tenant's KMS throttles (209)",
     "431": "The headers are too large (102)",
     "500": "An internal error (100)",
+    "503": "Too many connections (100)",
 }
 
 
@@ -90,6 +93,10 @@ def openapi_document() -> dict[str, Any]:
     kinds = {each for _, request, response, _, _ in _ENDPOINTS for each in (request, response) if each is not None}
     kinds.add(proxy_api.ErrorResponse)
     _, schemas = msgspec.json.schema_components(sorted(kinds, key=lambda kind: kind.__name__), ref_template=_REF)
+    # Plain text on the wire, so that another value is refused in our own words; here for those who read.
+    derive = schemas[proxy_api.DeriveRequest.__name__]["properties"]
+    derive["derivationType"]["enum"] = sorted(HASHES)
+    derive["secretType"]["enum"] = sorted(SECRET_TYPES)
     failures = {
         status: {"description": text, "content": _content("ErrorResponse")} for status, text in _FAILURES.items()
     }

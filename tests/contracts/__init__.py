@@ -1,0 +1,1 @@
+"""What any HTTP client may rely on."""
