@@ -111,11 +111,17 @@ class Roster:
             number: self._sealed(tenant_id, number, text, before.get(number))
             for number, text in (configs or {}).items()
         }
-        if old and (old.record.assignments, old.record.leasing_required) == (wanted, leasing_required):
+        if old and (old.record.assignments, old.record.leasing_required, old.configs) == (
+            wanted,
+            leasing_required,
+            sealed,
+        ):
             signed = old.signed
         else:
             version = old.record.version if old else 0
-            signed = self._vendor.tenant_record(tenant_id, wanted, leasing_required=leasing_required, version=version)
+            signed = self._vendor.tenant_record(
+                tenant_id, wanted, leasing_required=leasing_required, version=version, configs=sealed.values()
+            )
         changed = old is None or signed is not old.signed or sealed != old.configs
         self.tenants[tenant_id] = Entry(signed, words.decode(words.TenantRecord, signed.body), sealed)
         return changed
@@ -148,7 +154,11 @@ class Roster:
         ]
         record = entry.record
         signed = self._vendor.tenant_record(
-            tenant_id, wanted, leasing_required=record.leasing_required, version=record.version
+            tenant_id,
+            wanted,
+            leasing_required=record.leasing_required,
+            version=record.version,
+            configs=entry.configs.values(),
         )
         self.tenants[tenant_id] = Entry(signed, words.decode(words.TenantRecord, signed.body), entry.configs)
 

@@ -287,14 +287,16 @@ class Vendor:
         *,
         leasing_required: bool = False,
         version: int = 0,
+        configs: Iterable[words.ConfigEnvelope] = (),
     ) -> words.Signed:
-        """Sign what a tenant is, after the last ``version``."""
+        """Sign what a tenant is, after the last ``version``, and vouch for those of its ``configs`` that we signed."""
         record = words.TenantRecord(
             vendor=self.id,
             tenant=tenant,
             version=next_version(version, self.now_s()),
             leasing_required=leasing_required,
             assignments=tuple(assignments),
+            vouches=tuple(words.fingerprint_of(each) for each in configs if each.author == self.admin.key_id),
         )
         return documents.sign(Kind.RECORD, record, self.admin)
 

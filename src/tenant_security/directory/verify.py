@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from tenant_security.directory.chain import verify_chain
-from tenant_security.directory.entries import verified_config, verified_record
+from tenant_security.directory.entries import verified_config, verified_record, vouched_by
 from tenant_security.directory.floors import floors_after
 from tenant_security.directory.refusal import BadEntryError, Part, SnapshotRefusedError
 from tenant_security.directory.sealed_config import SealedConfig
@@ -189,7 +189,7 @@ class SnapshotVerifier:
         if current is not None and current.quarantined is not None:
             current = None
         record = verified_record(line.record, name, self._chain)
-        own = self._own_configs(line, current)
+        own = self._own_configs(line, current, vouched_by(record, line.record.key, self._chain))
         record_digest = words.sha256(line.record.body)
         floor = self._previous.standing.floors.get((name, 0), 0)
         seen = max(floor, current.version if current else 0)
@@ -214,10 +214,12 @@ class SnapshotVerifier:
         )
         return Tenant(name, version, leasing_required, assignments, None, provenance)
 
-    def _own_configs(self, line: words.TenantLine, current: Tenant | None) -> dict[int, SealedConfig]:
+    def _own_configs(
+        self, line: words.TenantLine, current: Tenant | None, vouched: frozenset[bytes]
+    ) -> dict[int, SealedConfig]:
         own: dict[int, SealedConfig] = {}
         for envelope in line.configs:
-            offered = verified_config(envelope, line.tenant, self._chain)
+            offered = verified_config(envelope, line.tenant, self._chain, vouched)
             if offered.id in own:
                 raise BadEntryError(f"config {offered.id} appears twice")
             if offered.id in self._shared or offered.id in self._bad_shared:

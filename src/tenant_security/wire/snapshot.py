@@ -166,7 +166,7 @@ class RecordAssignment(_Words, frozen=True):
     leasing: bool
 
 
-class TenantRecord(_Words, frozen=True):
+class TenantRecord(_Words, frozen=True, omit_defaults=True):
     """What a tenant is, whether all of its keys must be leased, and which configs it may use."""
 
     vendor: VendorId
@@ -174,6 +174,9 @@ class TenantRecord(_Words, frozen=True):
     version: Version
     leasing_required: bool
     assignments: tuple[RecordAssignment, ...]
+    vouches: tuple[Hash, ...] = ()
+    """Fingerprints of configs that the record's author vouches for with this one signature: a reader that finds the
+    author entitled to sign configs of this tenant need not check the signatures of those configs as well."""
 
 
 class ConfigHeader(_Words, frozen=True):
@@ -303,6 +306,11 @@ def sha256(body: bytes) -> bytes:
 def config_signed_bytes(header: bytes, payload: bytes, commit: bytes) -> bytes:
     """Return what a config's author signs: the header, then SHA-256(payload), then the commitment, 32 bytes each."""
     return header + sha256(payload) + commit
+
+
+def fingerprint_of(envelope: ConfigEnvelope) -> bytes:
+    """Return the fingerprint of a config: SHA-256 of what its author signs."""
+    return sha256(config_signed_bytes(envelope.header, envelope.payload, envelope.commit))
 
 
 def config_dek_info(segment: int, epoch: int, header: bytes) -> bytes:

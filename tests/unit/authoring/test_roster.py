@@ -38,13 +38,14 @@ def test_what_is_put_again_unchanged_stays_as_it_was_signed(vendor: Vendor) -> N
     assert list(roster.lines()) == lines
 
 
-def test_a_changed_config_gets_a_newer_version_and_its_record_stays(vendor: Vendor) -> None:
+def test_a_changed_config_gets_a_newer_version_and_a_record_that_vouches_for_it(vendor: Vendor) -> None:
     roster = Roster(vendor)
     roster.put_tenant("t", [assign(2)], configs={2: text("b")})
     before = roster.tenants["t"]
     assert roster.put_tenant("t", [assign(2)], configs={2: text("c")})
     after = roster.tenants["t"]
-    assert after.signed is before.signed
+    assert after.record.version > before.record.version
+    assert after.record.vouches == (words.fingerprint_of(after.configs[2]),) != before.record.vouches
     versions = [words.decode(words.ConfigHeader, each.configs[2].header).version for each in (before, after)]
     assert versions[1] > versions[0]
 
