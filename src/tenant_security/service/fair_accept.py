@@ -68,7 +68,8 @@ class Share(NamedTuple):
 class FairAcceptor:
     """Accepts from a shared socket, in turn with the processes of the same board.
 
-    ``count`` says how many connections this process has; call :meth:`counted` when that has changed.
+    ``count`` says how many connections this process has; call :meth:`opened` when an accepted one has been added to
+    them, and :meth:`counted` when one is gone.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class FairAcceptor:
         self._connect = connect
         self._board, self._slot = share
         self._count = count
-        self._beginning: set[asyncio.Task[None]] = set()
+        self._beginnings: set[asyncio.Task[None]] = set()
+        self._beginning = 0
         self._closed = False
         self._waits, self._second = 0, 0.0
         self.counted()
@@ -93,6 +95,11 @@ class FairAcceptor:
         """Bring the board up to date."""
         if not self._closed:
             self._board.write(self._slot, self._mine)
+
+    def opened(self) -> None:
+        """Note that an accepted connection is open."""
+        self._beginning -= 1
+        self.counted()
 
     def close(self) -> None:
         """Accept no longer; connections that wait are left to the others."""
@@ -104,7 +111,7 @@ class FairAcceptor:
 
     @property
     def _mine(self) -> int:
-        return self._count() + len(self._beginning)
+        return self._count() + self._beginning
 
     def _some_wait(self) -> None:
         """Take one connection, if nobody has fewer; the loop calls again while more wait."""
@@ -137,13 +144,10 @@ class FairAcceptor:
                 return
             connection.setblocking(False)
             beginning = self._loop.create_task(self._begin(connection))
-            self._beginning.add(beginning)
-            beginning.add_done_callback(self._begun)
+            self._beginnings.add(beginning)
+            beginning.add_done_callback(self._beginnings.discard)
+            self._beginning += 1
             self.counted()
-
-    def _begun(self, beginning: "asyncio.Task[None]") -> None:
-        self._beginning.discard(beginning)
-        self.counted()
 
     async def _begin(self, connection: socket.socket) -> None:
         try:
@@ -151,3 +155,4 @@ class FairAcceptor:
             await self._loop.connect_accepted_socket(self._connect, connection)
         except OSError:  # its client has left already
             connection.close()
+            self.opened()

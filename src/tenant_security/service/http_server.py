@@ -64,19 +64,19 @@ def inherited(descriptor: int, setting: str) -> socket.socket:
 class Watched(set[Any]):
     """A set that tells when it has changed."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, added: Callable[[], None], removed: Callable[[], None]) -> None:
         super().__init__()
-        self._changed = changed
+        self._added, self._removed = added, removed
 
     def add(self, element: Any, /) -> None:
         """Add an element."""
         super().add(element)
-        self._changed()
+        self._added()
 
     def discard(self, element: Any, /) -> None:
         """Remove an element, if it is there."""
         super().discard(element)
-        self._changed()
+        self._removed()
 
 
 class HttpServer:
@@ -134,7 +134,7 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         if self._share is not None:
             acceptor = FairAcceptor(self._listener, self._connect, self._share, lambda: self.connections)
-            self._server, self.state.connections = acceptor, Watched(acceptor.counted)
+            self._server, self.state.connections = acceptor, Watched(acceptor.opened, acceptor.counted)
             return
         create = loop.create_unix_server if self._on_unix else loop.create_server
         self._server = await create(self._connect, sock=self._listener, backlog=_BACKLOG)
