@@ -42,7 +42,7 @@ class FastProtocol(EdgeProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._edge = edge
         self._hot: HotRoute | None = None
-        self._body = b""
+        self._body: list[bytes] = []
         self._client: Client = (None, None)
         self._key = b""
         self._heads = KnownHeads()
@@ -81,7 +81,7 @@ class FastProtocol(EdgeProtocol):
         if route is not None and not self._refused and not self._declined and self._is_hot():
             self._in_head = False
             self._hot = route
-            self._body = b""
+            self._body = []
         else:
             self._hand_over()
 
@@ -131,7 +131,7 @@ class FastProtocol(EdgeProtocol):
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
         if self._hot is not None:
-            self._body = self._body + body if self._body else body
+            self._body.append(body)
         else:
             super().on_body(body)
 
@@ -142,12 +142,14 @@ class FastProtocol(EdgeProtocol):
             super().on_message_complete()
             return
         self._hot = None
-        if self._serve(route, self._body, self._client):
-            self._heads.remember(self._piece, len(self._body), self._key, route, self._client)
+        body = b"".join(self._body)
+        self._body = []
+        if self._serve(route, body, self._client):
+            self._heads.remember(self._piece, len(body), self._key, route, self._client)
             return
         self._hand_over()
-        if self._body:
-            super().on_body(self._body)
+        if body:
+            super().on_body(body)
         super().on_message_complete()
 
     def _serve(self, route: HotRoute, body: bytes, client: Client) -> bool:

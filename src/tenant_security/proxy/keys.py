@@ -98,6 +98,10 @@ class Keys:
         """Unwrap an EDEK that is already decoded."""
         assignment = usable(tenant, entry.config_id)
         if not entry.leased:
+            if self._leases.is_leased_key(tenant.id, entry):
+                raise TenantSecurityError(
+                    Code.INVALID_PROVIDED_EDEK, f"{edek.NOT_AN_EDEK}: it wraps a leased key and not a DEK"
+                )
             dek = await self._kms.unwrap(tenant.id, assignment.config, entry.data)
             return UnwrappedDek(dek, assignment, leased=False)
         lease = self._leases.known(tenant.id, assignment.config, entry.wrapped_lease)

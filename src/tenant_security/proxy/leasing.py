@@ -59,7 +59,8 @@ class WrapWithKms(NamedTuple):
 class Lease:
     """One leased key in use. Owner: the lease book.
 
-    ``wraps_left`` counts down and ``refresh_at`` may move; ``tenant`` is the directory entry for which the lease was
+    ``wraps_left`` counts down; below ``renew_below`` or past ``refresh_at`` a renewal is due, and both may move.
+    ``tenant`` is the directory entry for which the lease was
     last found usable: while the directory still holds that very entry, nobody need look again.
     """
 
@@ -71,6 +72,7 @@ class Lease:
         "fingerprint",
         "lease_id",
         "refresh_at",
+        "renew_below",
         "template",
         "tenant",
         "wrapped",
@@ -97,6 +99,7 @@ class Lease:
         self.lease_id = lease_id
         self.wrapped = wrapped
         self.wraps_left = policy.most_wraps if template is not None else 0
+        self.renew_below = int(self.wraps_left * (1 - policy.refresh_at))
         self.tenant: Tenant | None = None
         self.wraps_for: Tenant | None = None
         self.config_id = 0
@@ -151,7 +154,12 @@ class LeaseBook:
     def pinned_to_wrap(self, tenant: Tenant) -> Lease | None:
         """Return a lease that needs no second look: found usable for this very entry, fresh, with wraps left."""
         lease = self._wrapping.get(tenant.id)
-        if lease is None or lease.wraps_for is not tenant or lease.wraps_left <= 0 or self._clock() >= lease.refresh_at:
+        if (
+            lease is None
+            or lease.wraps_for is not tenant
+            or lease.wraps_left <= lease.renew_below
+            or self._clock() >= lease.refresh_at
+        ):
             return None
         return lease
 
@@ -176,9 +184,9 @@ class LeaseBook:
         if lease is None or lease.fingerprint != config.fingerprint or lease.wraps_left <= 0:
             return None
         now = self._clock()
-        if now >= lease.refresh_at:
-            if now >= lease.expires_at:
-                return None
+        if now >= lease.expires_at:
+            return None
+        if now >= lease.refresh_at or lease.wraps_left <= lease.renew_below:
             self._making.launch((tenant_id, config.fingerprint), lambda: self._renew(tenant_id, config))
         return lease
 
@@ -194,12 +202,14 @@ class LeaseBook:
     async def _renew(self, tenant_id: str, config: ConfigHandle) -> Lease:
         try:
             return await self._make(tenant_id, config)
-        except TenantSecurityError as fault:
+        except Exception as fault:
             self._observe(TO_WRAP, "renewal_failed")
-            if fault.code in _REVOKING:
-                self._drop_wrapping(tenant_id)
+            lease = self._wrapping.get(tenant_id)
+            if lease is not None and _revokes(fault):
+                self._drop(tenant_id, lease.wrapped)
+                self._observe(TO_WRAP, "revoked")
             else:
-                self._postpone(self._wrapping.get(tenant_id))
+                self._postpone(lease)
             raise
 
     async def _make(self, tenant_id: str, config: ConfigHandle) -> Lease:
@@ -223,11 +233,12 @@ class LeaseBook:
         self._observe(TO_WRAP, "made")
         return lease
 
-    def _drop_wrapping(self, tenant_id: str) -> None:
-        lease = self._wrapping.pop(tenant_id, None)
-        if lease is not None:
-            self._unwrapping.pop((tenant_id, lease.wrapped), None)
-            self._observe(TO_WRAP, "revoked")
+    def _drop(self, tenant_id: str, wrapped: bytes) -> None:
+        """Forget a leased key, whatever it was kept for."""
+        self._unwrapping.pop((tenant_id, wrapped), None)
+        lease = self._wrapping.get(tenant_id)
+        if lease is not None and lease.wrapped == wrapped:
+            del self._wrapping[tenant_id]
 
     def _postpone(self, lease: Lease | None) -> None:
         """The KMS is away for now: the lease serves on to its end, and the next renewal waits a little."""
@@ -235,6 +246,8 @@ class LeaseBook:
             pause_s = self._policy.life_s * (1 - self._policy.refresh_at) / 8
             # Never beyond the end: what asks for a renewal is also what notices that the lease is over.
             lease.refresh_at = min(lease.expires_at, self._clock() + pause_s)
+            if lease.wraps_left <= lease.renew_below:
+                lease.renew_below = lease.wraps_left // 2
 
     # -- to unwrap -------------------------------------------------------------------------------------------------
 
@@ -272,24 +285,31 @@ class LeaseBook:
     async def _reopen(self, tenant_id: str, config: ConfigHandle, wrapped: bytes) -> Lease:
         try:
             return await self._open(tenant_id, config, wrapped, edek.decode(wrapped).data)
-        except TenantSecurityError as fault:
+        except Exception:
             self._observe(TO_UNWRAP, "renewal_failed")
-            if fault.code in _REVOKING:
-                self._unwrapping.pop((tenant_id, wrapped), None)
-                self._observe(TO_UNWRAP, "revoked")
-                lease = self._wrapping.get(tenant_id)
-                if lease is not None and lease.wrapped == wrapped:
-                    del self._wrapping[tenant_id]
-            else:
-                self._postpone(self._unwrapping.get((tenant_id, wrapped)))
+            self._postpone(self._unwrapping.get((tenant_id, wrapped)))
             raise
 
     async def _open(self, tenant_id: str, config: ConfigHandle, wrapped: bytes, blob: bytes) -> Lease:
-        key = await self._kms.unwrap(tenant_id, config, blob)
+        try:
+            key = await self._kms.unwrap(tenant_id, config, blob)
+        except TenantSecurityError as fault:
+            if _revokes(fault):
+                self._drop(tenant_id, wrapped)
+                self._observe(TO_UNWRAP, "revoked")
+            raise
         lease = Lease(LeasedKeyCipher(key), config.fingerprint, policy=self._policy, now=self._clock(), wrapped=wrapped)
         self._keep_unwrapping((tenant_id, wrapped), lease)
         self._observe(TO_UNWRAP, "opened")
         return lease
+
+    def is_leased_key(self, tenant_id: str, entry: EncryptedDek) -> bool:
+        """Whether an unleased EDEK is really a leased key in its wrapping, cut out of a leased EDEK.
+
+        Unwrapped as a DEK it would hand out the key to everything under that lease. Only leases in memory are known;
+        the threat model says what that leaves.
+        """
+        return (tenant_id, edek.encode(entry)) in self._unwrapping
 
     def _keep_unwrapping(self, key: tuple[str, bytes], lease: Lease) -> None:
         self._unwrapping[key] = lease
@@ -309,6 +329,10 @@ class LeaseBook:
         for key, lease in list(self._unwrapping.items()):
             if now >= lease.expires_at or not wanted(key[0], lease.fingerprint):
                 del self._unwrapping[key]
+
+
+def _revokes(fault: Exception) -> bool:
+    return isinstance(fault, TenantSecurityError) and fault.code in _REVOKING
 
 
 def usable(tenant: Tenant, config_id: int) -> Assignment:

@@ -104,7 +104,7 @@ class Operations:
             else:
                 outcomes = await for_each(ids, lambda _id: self._keys.wrap(tenant), at_once=self._limits.at_once)
         except Exception as fault:
-            self._failed(events.WRAP, request, ray_id, fault, count=len(request.document_ids))
+            self._failed(events.WRAP, request, ray_id, fault, count=len(set(request.document_ids)))
             raise
         self._record_batch(events.WRAP, request, ray_id, outcomes)
         keys = {each: _wrap_response(made) for each, made in outcomes.items() if isinstance(made, WrappedDek)}

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tenant_security.errors import Code, TenantSecurityError
-from tenant_security.proxy.leasing import TO_UNWRAP, TO_WRAP, LeasePolicy
+from tenant_security.proxy.keys import Keys
+from tenant_security.proxy.leasing import TO_UNWRAP, TO_WRAP, LeaseBook, LeasePolicy
 from tenant_security.testing.clock import settle
 from tenant_security.testing.tenants import PlainConfig, tenant, use
 from tenant_security.wire import edek
@@ -428,3 +429,45 @@ async def test_a_lease_that_is_due_or_used_up_is_not_pinned(stage, clock):
 
     clock.advance(DUE_S)
     assert stage.book.pinned_to_unwrap(entry, 511, lease_of(made)) is None
+
+
+async def test_a_lease_is_renewed_before_its_wraps_run_out_and_nobody_waits(stage, kms):
+    stage.build(leases=LeasePolicy(most_wraps=10))
+    await stage.wrap()
+    with kms.held():
+        for _ in range(9):
+            await stage.wrap()
+        await kms.arrived(2)
+    await settle()
+
+    assert kms.count("wrap") == 2
+    assert stage.book.pinned_to_wrap(stage.tenant("leased")) is None
+    await stage.wrap()
+    assert kms.count("wrap") == 2
+
+
+async def test_a_refusal_to_open_a_leased_key_ends_wrapping_under_it_too(stage, kms):
+    stage.build(leases=LeasePolicy(most_unwrapping=1))
+    made = await stage.wrap()
+    other = await another_lease(stage)
+    await stage.unwrap(other)  # the book has room for one: the first lease is forgotten, for unwrapping
+    with kms.failing(Code.KMS_CONFIGURATION_INVALID):
+        assert await refused(stage.unwrap(made.edek)) is Code.KMS_CONFIGURATION_INVALID
+
+    before = kms.count("wrap")
+    again = await stage.wrap()
+    assert kms.count("wrap") == before + 1
+    assert lease_of(again) != lease_of(made)
+
+
+async def another_lease(stage) -> bytes:
+    """An EDEK of the same tenant under a lease of another process."""
+    elsewhere = LeaseBook(stage.kms.as_proxy_calls_it(), LeasePolicy(), stage.start, clock=stage.clock)
+    keys = Keys(lambda: stage.directory, elsewhere, stage.kms.as_proxy_calls_it())
+    return (await keys.wrap(stage.tenant("leased"))).edek
+
+
+async def test_a_leased_key_is_not_handed_out_as_if_it_were_a_dek(stage):
+    made = await stage.wrap()
+
+    assert await refused(stage.unwrap(lease_of(made))) is Code.INVALID_PROVIDED_EDEK
