@@ -1,0 +1,1 @@
+"""The project's pages, and the program that writes the generated ones."""

@@ -1,0 +1,105 @@
+"""``make docs``: write the parts of the pages that the code itself knows.
+
+``python -m docs.generate`` rewrites the table between the two marks in ``settings.md``, and ``openapi.json``;
+``python -m docs.generate --check`` changes nothing and fails when one of them is stale.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tenant_security.proxy.openapi import openapi_document
+from tenant_security.proxy.settings import ProxySettings
+from tenant_security.service.settings import Setting, settings_of
+from tenant_security.wire import service_env
+
+HERE: Final = Path(__file__).parent
+BEGIN: Final = "<!-- begin: written by python -m docs.generate -->"
+END: Final = "<!-- end -->"
+
+_LOGGING: Final = {10: "debug", 20: "info", 30: "warn", 40: "error"}
+
+IDENTITY: Final = {
+    service_env.ACCOUNT_ID: "The identity's name in the manifest.",
+    service_env.CONFIG_ID: "The identity's number in the manifest.",
+    service_env.SEGMENT_ID: "The segment it serves.",
+    service_env.ENCRYPTION_PRIVATE_KEY: "Opens what is sealed to this service: base64 of a 32-byte seed. "
+    "Lost: make a new identity. Leaked: revoke it and rotate every KMS credential it could read.",
+    service_env.SIGNING_PRIVATE_KEY: "Proves who this service is: base64 of a 32-byte seed. Lost or leaked: the same.",
+    service_env.ROOT_FINGERPRINT: "The vendor root's fingerprint: the only thing that is trusted before anything was "
+    "read. Take it from the vendor's admin, not from where the snapshot comes from.",
+}
+"""What each name of the service's identity means; all of them are required."""
+
+
+def default_of(each: Setting[Any]) -> str:
+    """Say a setting's default as one would write it in an env file."""
+    if each.required:
+        return "**required**"
+    if each.default is None or each.default == "":
+        return ""
+    match each.default:
+        case bool():
+            text = str(each.default).lower()
+        case float():
+            text = f"{each.default:g}"
+        case _:
+            text = _LOGGING[each.default] if each.name == "RUST_LOG" else str(each.default)
+    return f"`{text}`"
+
+
+def settings_table() -> str:
+    """The tables of ``settings.md``."""
+    rows = ["### Identity", "", "Written by `tenant-security identity new` or `identity request`.", ""]
+    rows += ["| name | meaning |", "| --- | --- |"]
+    rows += [f"| `{name}` | {meaning} |" for name, meaning in IDENTITY.items()]
+    rows += ["", "### Proxy", "", "| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{each.name}` | {default_of(each)} | {each.unit} | {each.meaning} |" for each in settings_of(ProxySettings)
+    ]
+    return "\n".join(rows)
+
+
+def settings_page(now: str) -> str:
+    """Return ``settings.md`` with its table brought up to date. Raises: ValueError when it lacks the marks."""
+    before, _, rest = now.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError("settings.md lacks the marks between which the table belongs")
+    return f"{before}{BEGIN}\n\n{settings_table()}\n\n{END}{after}"
+
+
+def openapi_page() -> str:
+    """Return ``openapi.json``."""
+    return msgspec.json.format(msgspec.json.encode(openapi_document(), order="deterministic"), indent=1).decode() + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and what it should hold."""
+    settings = HERE / "settings.md"
+    return {settings: settings_page(settings.read_text("utf-8")), HERE / "openapi.json": openapi_page()}
+
+
+def stale() -> list[Path]:
+    """The generated pages that do not hold what they should."""
+    return [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
+
+
+def main() -> None:
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 when a page is stale")
+    if parser.parse_args().check:
+        found = stale()
+        for path in found:
+            sys.stderr.write(f"error: {path.name} is stale; run 'make docs'\n")
+        sys.exit(1 if found else 0)
+    for path, text in pages().items():
+        path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
