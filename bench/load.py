@@ -85,9 +85,8 @@ def drive(server: Server, load: Load, *, seconds: float, connections: int = 64, 
             f"http://127.0.0.1:{server.port}",
         ]  # fmt: skip
         before = server.cpu_s()
-        done = subprocess.run(
-            command if core is None else pinned(core, *command), env=environ, capture_output=True, text=True, check=False
-        )
+        placed = command if core is None else pinned(core, *command)
+        done = subprocess.run(placed, env=environ, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"error: wrk failed: {done.stdout} {done.stderr}")
         cpu_s = server.cpu_s() - before

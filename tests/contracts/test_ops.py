@@ -23,6 +23,7 @@ FAMILIES = {
     "tsp_directory_rollbacks": "gauge",
     "tsp_directory_tenants": "gauge",
     "tsp_directory_version": "gauge",
+    "tsp_event_loop_lag_seconds": "histogram",
     "tsp_events": "counter",
     "tsp_fast_path_faults": "counter",
     "tsp_kms_call_seconds": "histogram",

@@ -42,6 +42,7 @@ from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.service.api_key import ApiKeys
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer
+from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
@@ -139,12 +140,10 @@ class Proxy:
         operations = Operations(keys, secrets, recorder, batches)
 
         def retain() -> None:
-            directory = refresher.current
-            wanted = wanted_in(directory)
+            wanted = wanted_in(refresher.current)
             leases.retain(wanted)
             secrets.retain(wanted)
-            in_use = {each.config.fingerprint for tenant in directory for each in tenant.assignments if each.active}
-            opened.retain(in_use.__contains__)
+            opened.retain(wanted)
 
         def changed(_: TenantDirectory) -> None:
             retain()
@@ -189,6 +188,7 @@ class Proxy:
 
         self._signals.install(on_hangup=lambda: background.start(self._reload(refresher)))
         background.start(self._sweep(retain))
+        background.start(watch_loop(self._observed.loop_lag.timing().observe))
         log.info("proxy starting", version=__version__, **ports._asdict())
         for server in (ops, events):
             if server is not None:
@@ -268,10 +268,10 @@ class Proxy:
         opened = OpenedConfigs(self._open_key)
 
         async def wrap(tenant_id: str, config: ConfigHandle, key: bytes) -> bytes:
-            return await caller.wrap(tenant_id, opened.key(config), key)
+            return await caller.wrap(tenant_id, opened.key(tenant_id, config), key)
 
         async def unwrap(tenant_id: str, config: ConfigHandle, blob: bytes) -> bytes:
-            return await caller.unwrap(tenant_id, opened.key(config), blob)
+            return await caller.unwrap(tenant_id, opened.key(tenant_id, config), blob)
 
         return WrapWithKms(wrap, unwrap), opened
 

@@ -44,6 +44,7 @@ class ProxyMetrics:
         self.kms_retries = metrics.counter("tsp_kms_retries", "KMS calls that were sent a second time", "provider")
         self.leases = metrics.counter("tsp_lease_changes", "What happened to leased keys", "purpose", "change")
         self.events = metrics.counter("tsp_events", "Security events by kind and outcome", "kind", "outcome")
+        self.loop_lag = metrics.histogram("tsp_event_loop_lag_seconds", "How late the event loop runs what is due")
         self.started_at_s = time.time()
         metrics.gauge("tsp_start_time_seconds", "When this process started, Unix time", lambda: self.started_at_s)
         metrics.gauge("tsp_build_info", "The version that runs", lambda: {(__version__,): 1.0}, "version")

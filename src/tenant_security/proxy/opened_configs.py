@@ -18,25 +18,31 @@ class OpenedConfigs:
     def __init__(self, open_key: Callable[[KmsConfig], KmsKey], *, most: int = 4096) -> None:
         self._open_key = open_key
         self._most = most
-        self._keys: OrderedDict[bytes, KmsKey] = OrderedDict()
+        self._keys: OrderedDict[bytes, tuple[str, KmsKey]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def key(self, config: ConfigHandle) -> KmsKey:
-        """Return the config's key. Raises TenantSecurityError 207 when the config cannot be opened."""
+    def key(self, tenant_id: str, config: ConfigHandle) -> KmsKey:
+        """Return the config's key, for this tenant's use.
+
+        Raises: TenantSecurityError 207 when the config cannot be opened.
+        """
         fingerprint = config.fingerprint
-        key = self._keys.get(fingerprint)
-        if key is None:
-            key = self._open_key(config.open())
-            self._keys[fingerprint] = key
-            if len(self._keys) > self._most:
-                self._keys.popitem(last=False)
-        else:
+        found = self._keys.get(fingerprint)
+        key = self._open_key(config.open()) if found is None else found[1]
+        self._keys[fingerprint] = tenant_id, key
+        if found is not None:
             self._keys.move_to_end(fingerprint)
+        elif len(self._keys) > self._most:
+            self._keys.popitem(last=False)
         return key
 
-    def retain(self, wanted: Callable[[bytes], bool]) -> None:
-        """Drop every key whose config's fingerprint is not wanted any more."""
-        for fingerprint in [each for each in self._keys if not wanted(each)]:
-            del self._keys[fingerprint]
+    def retain(self, wanted: Callable[[str, bytes], bool]) -> None:
+        """Drop every key that its last user may no longer use: ``wanted(tenant id, config fingerprint)``.
+
+        A config that other tenants still share is opened again at their next call.
+        """
+        for fingerprint, (tenant_id, _) in list(self._keys.items()):
+            if not wanted(tenant_id, fingerprint):
+                del self._keys[fingerprint]

@@ -1,6 +1,7 @@
 """How a daemon lives: tasks in one group, signals, and a stop that loses nothing."""
 
 import asyncio
+import gc
 import resource
 import signal
 import sys
@@ -12,6 +13,11 @@ from tenant_security.errors import SettingsError
 
 EXIT_SETTINGS = 78
 """The exit code of a daemon whose settings are wrong (EX_CONFIG), so that a supervisor does not restart it blindly."""
+
+
+_COLLECT_SELDOM = (50_000, 50, 100)
+"""The garbage collector's thresholds for a daemon. Nearly everything dies by its reference count; with the defaults the
+collector walks all that is in flight again and again, and thousands of waiting requests make every other one late."""
 
 
 class Signals:
@@ -77,6 +83,7 @@ def allow_open_files() -> None:
 def run_daemon(main: Callable[[], Awaitable[None]]) -> None:
     """Run a daemon on uvloop to its end; print settings problems and leave with :data:`EXIT_SETTINGS`."""
     allow_open_files()
+    gc.set_threshold(*_COLLECT_SELDOM)
     try:
         import uvloop  # noqa: PLC0415 - does not exist on every platform
 

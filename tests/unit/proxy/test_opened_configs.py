@@ -24,7 +24,7 @@ def test_a_config_is_opened_once_and_kept():
     opened = OpenedConfigs(opener)
     config = PlainConfig(1)
 
-    assert opened.key(config) is opened.key(PlainConfig(1))
+    assert opened.key("t", config) is opened.key("t", PlainConfig(1))
     assert opener.opened.total() == 1
 
 
@@ -32,7 +32,7 @@ def test_a_changed_config_is_another():
     opener = Opener()
     opened = OpenedConfigs(opener)
 
-    assert opened.key(PlainConfig(1)) is not opened.key(PlainConfig(1, version=2))
+    assert opened.key("t", PlainConfig(1)) is not opened.key("t", PlainConfig(1, version=2))
     assert opener.opened == {("/1", 1): 1, ("/1", 2): 1}
 
 
@@ -40,11 +40,11 @@ def test_only_so_many_stay_open_and_the_least_recently_used_goes():
     opener = Opener()
     opened = OpenedConfigs(opener, most=2)
     for number in (1, 2, 1, 3, 1):
-        opened.key(PlainConfig(number))
+        opened.key("t", PlainConfig(number))
 
     assert len(opened) == 2
     assert opener.opened == {("/1", 1): 1, ("/2", 1): 1, ("/3", 1): 1}
-    opened.key(PlainConfig(2))
+    opened.key("t", PlainConfig(2))
     assert opener.opened["/2", 1] == 2
 
 
@@ -52,11 +52,11 @@ def test_what_is_not_wanted_any_more_is_forgotten():
     opener = Opener()
     opened = OpenedConfigs(opener)
     for number in (1, 2, 3):
-        opened.key(PlainConfig(number))
-    opened.retain(lambda fingerprint: fingerprint == PlainConfig(2).fingerprint)
+        opened.key("t", PlainConfig(number))
+    opened.retain(lambda tenant_id, fingerprint: (tenant_id, fingerprint) == ("t", PlainConfig(2).fingerprint))
 
     assert len(opened) == 1
-    opened.key(PlainConfig(2))
+    opened.key("t", PlainConfig(2))
     assert opener.opened["/2", 1] == 1
 
 
@@ -66,5 +66,5 @@ def test_a_config_that_cannot_be_opened_is_not_kept():
 
     opened = OpenedConfigs(refuse)
     with pytest.raises(TenantSecurityError):
-        opened.key(PlainConfig(1))
+        opened.key("t", PlainConfig(1))
     assert len(opened) == 0
