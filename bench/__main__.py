@@ -6,9 +6,10 @@ from pathlib import Path
 from rich.progress import track
 
 from bench.rows import hot_path
+from bench.rows_memory import memory
 from bench.table import print_rows, save_rows
 
-GROUPS = {"hot-path": hot_path}
+GROUPS = {"hot-path": hot_path, "memory": memory}
 
 
 def main() -> None:

@@ -30,7 +30,6 @@ GAUGES: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "tsp_outbox_events": sum,
     "tsp_outbox_capacity_events": sum,
     "tsp_connections": sum,
-    "tsp_refused_connections": sum,
 }
 """How a gauge of several workers becomes one: by the sum of what each holds, or by the worker that is worst off."""
 

@@ -59,6 +59,12 @@ def add_gauges(metrics: Metrics, parts: Parts) -> None:
         "Failed refreshes since the last good one",
         lambda: refresher.state.consecutive_failures,
     )
+    metrics.tally(
+        "tsp_directory_refreshes",
+        "How often the tenants were read, by outcome: good or failed",
+        lambda: {("good",): float(refresher.state.successes), ("failed",): float(refresher.state.failures)},
+        "outcome",
+    )
     add(
         "tsp_leases",
         "Leased keys in memory",
@@ -70,7 +76,7 @@ def add_gauges(metrics: Metrics, parts: Parts) -> None:
     add("tsp_outbox_events", "Events that wait for a logdriver", lambda: len(outbox))
     add("tsp_outbox_capacity_events", "Events that the outbox can hold", lambda: outbox.capacity)
     add("tsp_connections", "Open client connections on the API port", lambda: api.connections)
-    add(
+    metrics.tally(
         "tsp_refused_connections",
         "Connections ended by the edge since the start, by HTTP status or reason",
         lambda: {(reason,): float(count) for reason, count in api.state.refused.items()},

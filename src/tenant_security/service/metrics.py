@@ -136,21 +136,27 @@ class Histogram:
         yield family
 
 
-class Gauge:
-    """A value read when somebody asks. ``read`` returns one value, or one for each label set."""
+Reading = Callable[[], float | dict[tuple[str, ...], float]]
+"""Reads one value, or one for each label set, when somebody asks."""
+
+
+class Read:
+    """A family whose values are kept elsewhere and read when somebody asks."""
 
     def __init__(
         self,
+        family: type[GaugeMetricFamily] | type[CounterMetricFamily],
         name: str,
         help_text: str,
-        read: Callable[[], float | dict[tuple[str, ...], float]],
+        read: Reading,
         labels: Sequence[str] = (),
     ) -> None:
+        self._family = family
         self.name, self.help_text, self.labels, self._read = name, help_text, tuple(labels), read
 
     def collect(self) -> Iterator[Metric]:
         """Render the family."""
-        family = GaugeMetricFamily(self.name, self.help_text, labels=self.labels)
+        family = self._family(self.name, self.help_text, labels=self.labels)
         value = self._read()
         for labels, each in (value if isinstance(value, dict) else {(): value}).items():
             family.add_metric(labels, each)
@@ -175,15 +181,13 @@ class Metrics:
         self._registry.register(made)
         return made
 
-    def gauge(
-        self,
-        name: str,
-        help_text: str,
-        read: Callable[[], float | dict[tuple[str, ...], float]],
-        *labels: str,
-    ) -> None:
+    def gauge(self, name: str, help_text: str, read: Reading, *labels: str) -> None:
         """Add a value that is read at scrape time."""
-        self._registry.register(Gauge(name, help_text, read, labels))
+        self._registry.register(Read(GaugeMetricFamily, name, help_text, read, labels))
+
+    def tally(self, name: str, help_text: str, read: Reading, *labels: str) -> None:
+        """Add a count that is kept elsewhere, only ever grows, and is read at scrape time."""
+        self._registry.register(Read(CounterMetricFamily, name, help_text, read, labels))
 
     def render(self) -> bytes:
         """All families in Prometheus' text format."""
