@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.progress import track
 
 from bench.rows import hot_path
+from bench.rows_kms import hanging, unleased
 from bench.rows_memory import memory
 from bench.table import print_rows, save_rows
 
-GROUPS = {"hot-path": hot_path, "memory": memory}
+GROUPS = {"hot-path": hot_path, "unleased": unleased, "hanging": hanging, "memory": memory}
 
 
 def main() -> None:

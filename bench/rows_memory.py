@@ -5,14 +5,13 @@ import json
 import os
 import re
 import signal
-import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.servers import API_KEY, Server, free_port, proxy, running, wait_for
+from bench.servers import API_KEY, Server, proxy, proxy_of
 from bench.table import Row
 from tenant_security.authoring.roster import Roster, assign
 from tenant_security.authoring.snapshot_writer import write_snapshot
@@ -50,7 +49,6 @@ class ManyTenants:
         self.environ = parse_env(env.read_text()) | {
             "TSP_SNAPSHOT_FILE": str(self.snapshot),
             "TSP_TENANT_SECRETS_FILE": str(folder / "tenant-secrets.sqlite"),
-            "TSP_DRAIN_SECONDS": "0",
         }
 
     def put(self, number: int) -> None:
@@ -65,17 +63,10 @@ class ManyTenants:
 
 
 def _start(tenants: ManyTenants, work: list[float]) -> Iterator[Server]:
-    port, ops_port = free_port(), free_port()
-    environ = tenants.environ | {
-        "TSP_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
-        "TSP_OPS_BIND_ADDRESS": f"127.0.0.1:{ops_port}",
-        "TSP_EVENTS_BIND_ADDRESS": f"127.0.0.1:{free_port()}",
-    }
     began = time.perf_counter()
-    with running([sys.executable, "-m", "tenant_security", "proxy"], environ) as process:
-        wait_for(f"http://127.0.0.1:{ops_port}/ready", 300)
+    with proxy_of(tenants.environ, core=None) as server:
         work.append(time.perf_counter() - began)
-        yield Server(process, port, ops_port)
+        yield server
 
 
 def _metric(server: Server, pattern: str) -> float:

@@ -85,19 +85,25 @@ def running(command: list[str], environ: dict[str, str] | None = None) -> Iterat
 def proxy(core: int | None = 0, **settings: str) -> Iterator[Server]:
     """Run the proxy with the demo tenants. Events go to the outbox and stay there, as beside a slow logdriver."""
     with tempfile.TemporaryDirectory() as state:
-        port, ops_port = free_port(), free_port()
-        environ = dev.prepare(Path(state), "demo") | {
-            "API_KEY": API_KEY,
-            "TSP_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
-            "TSP_OPS_BIND_ADDRESS": f"127.0.0.1:{ops_port}",
-            "TSP_EVENTS_BIND_ADDRESS": f"127.0.0.1:{free_port()}",
-            "TSP_DRAIN_SECONDS": "0",
-            **settings,
-        }
-        command = [sys.executable, "-m", "tenant_security", "proxy"]
-        with running(command if core is None else pinned(core, *command), environ) as process:
-            wait_for(f"http://127.0.0.1:{ops_port}/ready")
-            yield Server(process, port, ops_port)
+        environ = dev.prepare(Path(state), "demo") | {"API_KEY": API_KEY} | settings
+        with proxy_of(environ, core) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def proxy_of(environ: dict[str, str], core: int | None = 0) -> Iterator[Server]:
+    """Run the proxy with these settings, on free ports."""
+    port, ops_port = free_port(), free_port()
+    placed = environ | {
+        "TSP_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
+        "TSP_OPS_BIND_ADDRESS": f"127.0.0.1:{ops_port}",
+        "TSP_EVENTS_BIND_ADDRESS": f"127.0.0.1:{free_port()}",
+        "TSP_DRAIN_SECONDS": "0",
+    }
+    command = [sys.executable, "-m", "tenant_security", "proxy"]
+    with running(command if core is None else pinned(core, *command), placed) as process:
+        wait_for(f"http://127.0.0.1:{ops_port}/ready", 300)
+        yield Server(process, port, ops_port)
 
 
 _NGINX = """

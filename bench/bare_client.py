@@ -1,0 +1,63 @@
+"""The yardstick for unleased wraps: a bare aiohttp client that makes the same signed call, and nothing else.
+
+Run as ``python -m bench.bare_client URL CALLS AT_ONCE``; prints the CPU microseconds of one call.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import resource
+import sys
+from datetime import UTC, datetime
+
+import aiohttp
+import uvloop
+
+from bench.fake_kms import KEY_ID
+from tenant_security.outbound.flow import Request
+from tenant_security.outbound.sigv4 import sign
+
+
+def _request(url: str) -> Request:
+    body = json.dumps({"KeyId": KEY_ID, "Plaintext": base64.b64encode(os.urandom(32)).decode("ascii")}).encode()
+    headers = (("Content-Type", "application/x-amz-json-1.1"), ("X-Amz-Target", "TrentService.Encrypt"))
+    return sign(
+        Request("POST", url, headers, body),
+        access_key_id="AKIDEXAMPLE",
+        secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+        session_token=None,
+        service="kms",
+        region="eu-central-1",
+        now=datetime.now(UTC),
+    )
+
+
+async def _calls(url: str, count: int, at_once: int) -> float:
+    left = iter(range(count))
+
+    async def worker(session: aiohttp.ClientSession) -> None:
+        for _ in left:
+            request = _request(url)
+            async with session.post(url, data=request.body, headers=dict(request.headers)) as answer:
+                json.loads(await answer.read())
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        for _ in range(at_once):
+            async with session.post(url, data=b"{}") as answer:
+                await answer.read()
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        await asyncio.gather(*(worker(session) for _ in range(at_once)))
+        after = resource.getrusage(resource.RUSAGE_SELF)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / count * 1e6
+
+
+def main() -> None:
+    """Measure and print."""
+    url, count, at_once = sys.argv[1:]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.stdout.write(f"{runner.run(_calls(url, int(count), int(at_once))):.1f}\n")
+
+
+if __name__ == "__main__":
+    main()
