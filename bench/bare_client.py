@@ -17,6 +17,7 @@ import uvloop
 from bench.fake_kms import KEY_ID
 from tenant_security.outbound.flow import Request
 from tenant_security.outbound.sigv4 import sign
+from tenant_security.secret import Secret
 
 
 def _request(url: str) -> Request:
@@ -25,7 +26,7 @@ def _request(url: str) -> Request:
     return sign(
         Request("POST", url, headers, body),
         access_key_id="AKIDEXAMPLE",
-        secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+        secret_access_key=Secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
         session_token=None,
         service="kms",
         region="eu-central-1",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,8 +26,10 @@ from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli import dev
 
 _SLOW_TENANTS = 200
-_IN_FLIGHT = 10_000
 _KMS_DELAY_S = 5.0
+_WANTED = 10_000
+# Each holds two descriptors in the proxy, and some systems allow no more than 20,000.
+_IN_FLIGHT = min(_WANTED, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200) // 2)
 _MIB = 1_048_576
 
 
@@ -134,6 +137,7 @@ async def _held(server: Server) -> tuple[list[int], list[float], float]:
 _PATIENT = {
     "TSP_KMS_DEADLINE_SECONDS": "60",
     "TSP_KMS_ATTEMPT_SECONDS": "60",
+    "TSP_KMS_CONNECT_SECONDS": "60",
     "TSP_KMS_CONCURRENCY_PER_TENANT": "100",
     "TSP_KMS_CONCURRENCY": "20000",
 }
@@ -144,7 +148,8 @@ def hanging(rounds: int, seconds: int) -> Iterator[Row]:
     with _world(_KMS_DELAY_S, tls=False, **_PATIENT) as (server, _):
         statuses, lives, rss_mb = asyncio.run(_held(server))
         good = statuses.count(200)
-        yield Row("10,000 unleased wraps on a 5 s KMS: answered", "10,000", _IN_FLIGHT, True, [good], "", "")
+        name = f"{_IN_FLIGHT:,} unleased wraps on a 5 s KMS: answered"
+        yield Row(name, f"{_IN_FLIGHT:,}", _IN_FLIGHT, True, [good], "", "")
         worst = f"worst of {len(lives)}: {max(lives):,.0f} ms"
         yield Row("  /live meanwhile, median", "< 100 ms", 100, False, [statistics.median(lives)], worst, "ms")
         yield Row("  RSS, peak", "<= 400 MiB", 400, False, [rss_mb * 1e6 / _MIB], "", "MiB")
@@ -169,4 +174,6 @@ def _beside(server: Server, rounds: int, seconds: int) -> Iterator[Row]:
     for name, limit, which in (("p90", 1.3, "p90_us"), ("p99", 5.0, "p99_us")):
         values = [getattr(beside, which) / getattr(alone, which) for alone, beside in pairs]
         raw = f"{getattr(pairs[-1][1], which):,.0f} us; alone {getattr(pairs[-1][0], which):,.0f} us"
-        yield Row(f"leased wrap beside 10,000 hanging calls, {name}", f"<= {limit} x alone", limit, False, values, raw)
+        yield Row(
+            f"leased wrap beside {_IN_FLIGHT:,} hanging calls, {name}", f"<= {limit} x alone", limit, False, values, raw
+        )

@@ -32,6 +32,7 @@ from tenant_security.service.http import (
     unknown_route,
     wrong_method,
 )
+from tenant_security.service.pacer import Pacer
 from tenant_security.service.ray import RayIds
 from tenant_security.wire import proxy_api
 from tenant_security.wire.proxy_api import BASE_PATH, RequestBody
@@ -100,11 +101,13 @@ class ProxyApi:
         self._log = log
         self._body_bytes = body_bytes
         self._rays = rays
+        self._pacer = Pacer()
         self._openapi = Reply(200, msgspec.json.encode(openapi_document()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         began = time.perf_counter()
+        await self._pacer.turn()
         ray_id = self._rays.next()
         path = path_of(scope)
         route = self._routes.get(path)

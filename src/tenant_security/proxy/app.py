@@ -105,7 +105,11 @@ class Proxy:
 
     async def run(self, on_ready: Callable[[Ports], None] = lambda _ports: None) -> None:
         """Serve until a signal, then drain and stop. ``on_ready`` is told once the first tenants are loaded."""
-        limits = OutboundLimits(attempt_s=self._settings.kms_attempt_s, connections=self._settings.kms_at_once)
+        limits = OutboundLimits(
+            connect_s=self._settings.kms_connect_s,
+            attempt_s=self._settings.kms_attempt_s,
+            connections=self._settings.kms_at_once,
+        )
         with closing(self._store):
             async with Outbound(limits) as outbound, asyncio.TaskGroup() as group:
                 background = Background(group)

@@ -186,6 +186,13 @@ class ProxySettings:
         unit="seconds",
         meaning="How long one key operation may wait for a KMS, retry included.",
     )
+    kms_connect_s: float = setting(
+        "TSP_KMS_CONNECT_SECONDS",
+        seconds(0.1, 300),
+        default=1.0,
+        unit="seconds",
+        meaning="How long opening a connection to a KMS may take, TLS included.",
+    )
     kms_attempt_s: float = setting(
         "TSP_KMS_ATTEMPT_SECONDS",
         seconds(0.1, 300),
