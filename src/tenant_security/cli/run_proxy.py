@@ -1,12 +1,13 @@
 """``tenant-security proxy``: reads the environment, runs the proxy, or a supervisor and its workers."""
 
 import os
+import sys
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from tenant_security.proxy.settings import ProxySettings, read_proxy_settings
+from tenant_security.proxy.settings import ProxySettings, read_proxy_settings, unknown_settings
 from tenant_security.proxy.workers import Place, Said, WorkerSignals, place_of, worker_listeners
 from tenant_security.service.logs import configure_logs
 from tenant_security.service.run import Signals, run_daemon
@@ -17,8 +18,10 @@ from tenant_security.wire.service_env import ServiceCredentials
 def run(*, check_only: bool, workers: int | None = None) -> None:
     """Run a proxy until it is told to stop. ``workers`` overrides TSP_WORKERS. Raises: SettingsError."""
     environ: Mapping[str, str] = os.environ if workers is None else {**os.environ, "TSP_WORKERS": str(workers)}
-    settings, credentials = read_proxy_settings(environ)
     place = place_of(environ)
+    for name in unknown_settings(environ) if place is None else ():
+        sys.stderr.write(f"warning: {name} is no setting of the proxy; 'tenant-security proxy --settings' lists them\n")
+    settings, credentials = read_proxy_settings(environ)
     if check_only:
         Console().print("The settings are valid.")
     elif place is not None:

@@ -35,7 +35,7 @@ from tenant_security.proxy.opened_configs import OpenedConfigs
 from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.ops import OpsApi, Stage
 from tenant_security.proxy.outbox import Outbox
-from tenant_security.proxy.secret_store import SecretFile
+from tenant_security.proxy.secret_store import NoSecretStore, SecretFile
 from tenant_security.proxy.settings import ProxySettings
 from tenant_security.proxy.status import Parts, add_gauges, health_of
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
@@ -57,16 +57,17 @@ _REPLACED_FLUSH_S: Final = 30.0
 _FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 
 
-def _open(settings: ProxySettings, given: Listeners | None) -> tuple[Listeners, SecretFile]:
+def _open(settings: ProxySettings, given: Listeners | None) -> tuple[Listeners, SecretFile | NoSecretStore]:
     """Open everything that the settings name. Raises: SettingsError with all that is refused."""
     problems: list[str] = []
-    listeners = store = None
+    listeners: Listeners | None = None
+    store: SecretFile | NoSecretStore | None = None
     try:
         listeners = given or open_listeners(settings)
     except SettingsError as refused:
         problems += refused.problems
     try:
-        store = SecretFile(settings.secrets_file)
+        store = NoSecretStore() if settings.secrets_file is None else SecretFile(settings.secrets_file)
     except OSError as refused:
         problems.append(f"TSP_TENANT_SECRETS_FILE: {refused.strerror or refused}")
     if listeners is None or store is None:

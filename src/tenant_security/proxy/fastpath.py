@@ -205,5 +205,5 @@ class FastPath:
         response = self._secrets.derive_cached(tenant, request, most=MOST_AT_ONCE)
         if response is None:
             return None
-        self._recorder.record(events.DERIVE, request, ray_id, operation=derived(request, response))
+        self._recorder.record(events.DERIVE, request, ray_id, operation=derived(tenant, request, response))
         return proxy_api.encode(response)

@@ -59,6 +59,18 @@ class Keys:
             )
         return tenant
 
+    def concerned(self, tenant_id: str, edek_base64: str | None = None) -> Assignment | None:
+        """Return the config that a request is about, for its record: the EDEK's, or the primary. Raises nothing."""
+        tenant = self._directory().tenant(tenant_id)
+        if tenant is None:
+            return None
+        if edek_base64 is None:
+            return tenant.primary
+        try:
+            return tenant.assignment(edek.decode_base64(edek_base64).config_id)
+        except TenantSecurityError:
+            return None
+
     def primary(self, tenant: Tenant) -> Assignment:
         """Find the config that wraps.
 

@@ -59,7 +59,7 @@ class Operations:
         try:
             wrapped = await self._keys.wrap(self._keys.tenant(request.tenant_id))
         except Exception as fault:
-            self._failed(events.WRAP, request, ray_id, fault)
+            self._failed(events.WRAP, request, ray_id, fault, about=self._keys.concerned(request.tenant_id))
             raise
         self._recorder.record(events.WRAP, request, ray_id, operation=_done(wrapped.assignment, leased=wrapped.leased))
         return _wrap_body(wrapped)
@@ -70,7 +70,8 @@ class Operations:
             tenant = self._keys.tenant(request.tenant_id)
             unwrapped = await self._keys.unwrap(tenant, request.encrypted_document_key)
         except Exception as fault:
-            self._failed(events.UNWRAP, request, ray_id, fault)
+            about = self._keys.concerned(request.tenant_id, request.encrypted_document_key)
+            self._failed(events.UNWRAP, request, ray_id, fault, about=about)
             raise
         done = _done(unwrapped.assignment, leased=unwrapped.leased)
         self._recorder.record(events.UNWRAP, request, ray_id, operation=done)
@@ -83,7 +84,8 @@ class Operations:
             unwrapped = await self._keys.unwrap(tenant, request.encrypted_document_key)
             wrapped = await self._keys.wrap(self._keys.tenant(request.new_tenant_id), unwrapped.dek)
         except Exception as fault:
-            self._failed(events.REKEY, request, ray_id, fault, new_tenant_id=request.new_tenant_id)
+            about = self._keys.concerned(request.tenant_id, request.encrypted_document_key)
+            self._failed(events.REKEY, request, ray_id, fault, about=about, new_tenant_id=request.new_tenant_id)
             raise
         done = _done(unwrapped.assignment, leased=unwrapped.leased, new_tenant_id=request.new_tenant_id)
         self._recorder.record(events.REKEY, request, ray_id, operation=done)
@@ -104,7 +106,8 @@ class Operations:
             else:
                 outcomes = await for_each(ids, lambda _id: self._keys.wrap(tenant), at_once=self._limits.at_once)
         except Exception as fault:
-            self._failed(events.WRAP, request, ray_id, fault, count=len(set(request.document_ids)))
+            about = self._keys.concerned(request.tenant_id)
+            self._failed(events.WRAP, request, ray_id, fault, about=about, count=len(set(request.document_ids)))
             raise
         self._record_batch(events.WRAP, request, ray_id, outcomes)
         keys = {each: _wrap_response(made) for each, made in outcomes.items() if isinstance(made, WrappedDek)}
@@ -151,11 +154,13 @@ class Operations:
         secret_paths = list(request.paths)
         try:
             self._secrets.check(request)
-            response = await self._secrets.derive(self._keys.tenant(request.tenant_id), request)
+            tenant = self._keys.tenant(request.tenant_id)
+            response = await self._secrets.derive(tenant, request)
         except Exception as fault:
-            self._failed(events.DERIVE, request, ray_id, fault, secret_paths=secret_paths)
+            about = self._keys.concerned(request.tenant_id)
+            self._failed(events.DERIVE, request, ray_id, fault, about=about, secret_paths=secret_paths)
             raise
-        self._recorder.record(events.DERIVE, request, ray_id, operation=derived(request, response))
+        self._recorder.record(events.DERIVE, request, ray_id, operation=derived(tenant, request, response))
         return proxy_api.encode(response)
 
     async def security_event(self, request: SecurityEventRequest, ray_id: str) -> bytes:
@@ -206,7 +211,15 @@ class Operations:
             if assignment is not None:
                 operation = _done(assignment, leased=leased, document_ids=ids)
             else:
-                operation = Operation(outcome=events.FAILURE, count=len(ids), code=code, document_ids=ids)
+                about = self._keys.concerned(request.tenant_id) if name == events.WRAP else None
+                operation = Operation(
+                    outcome=events.FAILURE,
+                    count=len(ids),
+                    code=code,
+                    kms_config_id=about.config.id if about is not None else None,
+                    kms_config_version=about.config.version if about is not None else None,
+                    document_ids=ids,
+                )
             self._recorder.record(name, request, ray_id, operation=operation)
 
     def _failed(
@@ -216,6 +229,7 @@ class Operations:
         ray_id: str,
         fault: Exception,
         *,
+        about: Assignment | None = None,
         count: int = 1,
         new_tenant_id: str | None = None,
         secret_paths: list[str] | None = None,
@@ -225,6 +239,8 @@ class Operations:
             outcome=events.FAILURE,
             count=count,
             code=int(code),
+            kms_config_id=about.config.id if about is not None else None,
+            kms_config_version=about.config.version if about is not None else None,
             new_tenant_id=new_tenant_id,
             secret_paths=secret_paths,
         )

@@ -14,6 +14,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from tenant_security.errors import Code, TenantSecurityError
+
 
 class Rotation(Enum):
     """Where a secret is in its life. Archived secrets are kept but never served."""
@@ -49,6 +51,26 @@ class SecretStore(Protocol):
 
         Raises: OSError when the store cannot be written.
         """
+
+
+class NoSecretStore:
+    """Stands where no durable place was given: refuses, rather than make a secret that a restart would lose."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    async def live(self, _tenant_id: str, _secret_type: str, _secret_path: str) -> list[SecretRecord]:
+        """See :class:`SecretStore`."""
+        raise TenantSecurityError(
+            Code.SECRET_CREATION_FAILED,
+            "Tenant secrets have no durable place here; the operator sets TSP_TENANT_SECRETS_FILE to a file that is "
+            "kept and backed up",
+        )
+
+    async def create(self, tenant_id: str, secret_type: str, secret_path: str, _edek: bytes) -> SecretRecord:
+        """See :class:`SecretStore`."""
+        await self.live(tenant_id, secret_type, secret_path)
+        raise AssertionError("unreachable")
 
 
 _SCHEMA: Final = """

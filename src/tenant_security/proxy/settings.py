@@ -17,6 +17,7 @@ from tenant_security.service.settings import (
     seconds,
     secret,
     setting,
+    settings_of,
     text,
 )
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
@@ -48,14 +49,14 @@ class ProxySettings:
         seconds(1, 86_400),
         default=600.0,
         unit="seconds",
-        meaning="How often the tenants are read again: the longest that a revoked tenant is still served.",
+        meaning="How often the tenants are read again, give or take a tenth: how long a revoked tenant is still "
+        "served, unless a refresh fails.",
     )
-    secrets_file: Path = setting(
+    secrets_file: Path | None = setting(
         "TSP_TENANT_SECRETS_FILE",
         Path,
-        default=Path("tenant-secrets.sqlite"),
-        meaning="Where tenant secrets are stored, wrapped by the tenants' KMSs. Back it up: without it deterministic "
-        "data is unreadable.",
+        meaning="Where tenant secrets are stored, wrapped by the tenants' KMSs. Keep it and back it up: without it "
+        "deterministic data is unreadable for ever. Not set: keys are not derived (401), everything else works.",
     )
     bind_address: str = setting("TSP_BIND_ADDRESS", ip, default="0.0.0.0", meaning="The IP address of all listeners.")  # noqa: S104 - the original's default
     http_bind_address: Address | None = setting(
@@ -295,3 +296,9 @@ def read_proxy_settings(environ: Mapping[str, str]) -> tuple[ProxySettings, Serv
     if settings is None or credentials is None:
         raise SettingsError(problems)
     return settings, credentials
+
+
+def unknown_settings(environ: Mapping[str, str]) -> list[str]:
+    """Return the names that look like settings of the proxy and are none: most likely misspelt."""
+    known = {each.name for each in settings_of(ProxySettings)}
+    return sorted(name for name in environ if name.startswith("TSP_") and name not in known)

@@ -197,10 +197,17 @@ class TenantSecrets:
                 del self._cache[key]
 
 
-def derived(request: DeriveRequest, response: DeriveResponse) -> Operation:
-    """What to record of a derivation."""
+def derived(tenant: Tenant, request: DeriveRequest, response: DeriveResponse) -> Operation:
+    """What to record of a derivation. The config named is the primary, which wraps new secrets."""
+    primary = tenant.primary
     count = sum(len(keys) for by_path in response.derived_keys.values() for keys in by_path.values())
-    return Operation(outcome=SUCCESS, count=count, secret_paths=list(request.paths))
+    return Operation(
+        outcome=SUCCESS,
+        count=count,
+        kms_config_id=primary.config.id if primary is not None else None,
+        kms_config_version=primary.config.version if primary is not None else None,
+        secret_paths=list(request.paths),
+    )
 
 
 def _asked_for(request: DeriveRequest) -> int:

@@ -18,7 +18,8 @@ UNWRAP: Final = "DEK_UNWRAP"
 REKEY: Final = "DEK_REKEY"
 DERIVE: Final = "KEY_DERIVE"
 REPORT: Final = "DEK_OPERATIONS"
-"""Names of the events that the proxy makes itself; the application's own names never start like these."""
+"""Names of the events that the proxy makes itself. They alone carry an ``operation``: an application may report what it
+likes under any name."""
 
 SUCCESS: Final = "success"
 FAILURE: Final = "failure"

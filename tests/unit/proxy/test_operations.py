@@ -40,8 +40,10 @@ def done(who, **more):
     return {"outcome": "success", "count": 1, **config, **more}
 
 
-def failed(code, **more):
-    return {"outcome": "failure", "count": 1, "code": int(code), **more}
+def failed(code, who=None, **more):
+    """What a failure records; of a tenant that exists, also the config that the request was about."""
+    config = {"kms_config_id": CONFIGS[who], "kms_config_version": 1} if who in CONFIGS else {}
+    return {"outcome": "failure", "count": 1, "code": int(code), **config, **more}
 
 
 async def wrapped(stage, who, count=1):
@@ -90,14 +92,14 @@ async def test_a_kms_fault_leaves_an_event_with_its_code(stage, kms, who, code):
     with kms.failing(code):
         assert (await refused(stage.call("wrap", WrapRequest, who))).code is code
 
-    assert await operation(stage) == ("DEK_WRAP", who, failed(code))
+    assert await operation(stage) == ("DEK_WRAP", who, failed(code, who))
 
 
 async def test_a_program_error_leaves_an_event_too(stage, kms):
     with kms.failing(ZeroDivisionError()), pytest.raises(ZeroDivisionError):
         await stage.call("wrap", WrapRequest, "plain")
 
-    assert await operation(stage) == ("DEK_WRAP", "plain", failed(100))
+    assert await operation(stage) == ("DEK_WRAP", "plain", failed(100, "plain"))
 
 
 async def test_an_event_says_who_asked_and_when(stage, clock):
@@ -171,7 +173,8 @@ async def test_rekey_tells_the_first_fault_in_the_order_that_clients_expect(stag
         stage.call("rekey", RekeyRequest, source, encryptedDocumentKey=text or made["edek"], newTenantId=target)
     )
     assert fault.code == code
-    assert await operation(stage) == ("DEK_REKEY", source, failed(code, new_tenant_id=target))
+    about = source if (source, text) == ("plain", None) else None
+    assert await operation(stage) == ("DEK_REKEY", source, failed(code, about, new_tenant_id=target))
 
 
 # -- batches -------------------------------------------------------------------------------------------------------
@@ -224,7 +227,7 @@ async def test_a_kms_that_is_down_fails_each_document_and_not_the_request(stage,
 
     assert found["keys"] == {}
     assert {each: fault["code"] for each, fault in found["failures"].items()} == dict.fromkeys("abc", 208)
-    assert await operation(stage) == ("DEK_WRAP", who, failed(208, count=3, document_ids=["a", "b", "c"]))
+    assert await operation(stage) == ("DEK_WRAP", who, failed(208, who, count=3, document_ids=["a", "b", "c"]))
 
 
 @BOTH

@@ -3,12 +3,13 @@
 import asyncio
 import base64
 
+import msgspec
 import pytest
 
 from tenant_security.crypto.derive import derive_key
 from tenant_security.errors import Code, TenantSecurityError
-from tenant_security.proxy.secret_store import Rotation, SecretFile
-from tenant_security.proxy.tenant_secrets import SecretPolicy
+from tenant_security.proxy.secret_store import NoSecretStore, Rotation, SecretFile
+from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.testing.tenants import PlainConfig, tenant, use
 from tenant_security.wire import edek
 from tenant_security.wire.edek import EncryptedDek
@@ -313,3 +314,14 @@ async def test_the_stores_own_file_survives_the_process(stage, tmp_path):
     finally:
         again.close()
     assert record.id == first["derivedKeys"]["s"]["p"][0]["tenantSecretId"]
+
+
+async def test_without_a_durable_place_nothing_is_derived_and_the_answer_says_what_to_set(stage):
+    keys = TenantSecrets(stage.keys, stage.kms.as_proxy_calls_it(), NoSecretStore(), SecretPolicy(), stage.start)
+    body = {"tenantId": "plain", "iclFields": {"requestingId": "me"}, "paths": {"p": ["d"]}}
+    request = msgspec.convert(body | {"derivationType": "sha512", "secretType": "deterministic"}, DeriveRequest)
+    with pytest.raises(TenantSecurityError, match="TSP_TENANT_SECRETS_FILE") as caught:
+        await keys.derive(stage.tenant("plain"), request)
+
+    assert caught.value.code is Code.SECRET_CREATION_FAILED
+    assert stage.kms.count() == 0
