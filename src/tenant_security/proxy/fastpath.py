@@ -13,7 +13,7 @@ import msgspec
 
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.proxy.events import EventRecorder
-from tenant_security.proxy.keys import new_leased_dek
+from tenant_security.proxy.keys import new_leased_dek_base64
 from tenant_security.proxy.leasing import Lease, LeaseBook
 from tenant_security.proxy.tenant_secrets import TenantSecrets, derived
 from tenant_security.wire import edek, events, proxy_api
@@ -91,9 +91,9 @@ class FastPath:
         lease = self._leases.pinned_to_wrap(tenant)
         if lease is None:
             return None
-        dek, wrapped = new_leased_dek(lease)
+        dek, wrapped = new_leased_dek_base64(lease)
         self._recorder.record(events.WRAP, request, ray_id, operation=lease.done)
-        return proxy_api.wrap_body(_b64(dek, newline=False), _b64(wrapped, newline=False))
+        return proxy_api.wrap_body(dek, wrapped)
 
     def unwrap(self, body: bytes, ray_id: str) -> bytes | None:
         """``document/unwrap`` of an EDEK whose lease is in memory."""
@@ -150,8 +150,8 @@ class FastPath:
             return None
         keys = {}
         for each in ids:
-            dek, wrapped = new_leased_dek(lease)
-            keys[each] = WrapResponse(edek.to_base64(dek), edek.to_base64(wrapped))
+            dek, wrapped = new_leased_dek_base64(lease)
+            keys[each] = WrapResponse(dek.decode("ascii"), wrapped.decode("ascii"))
         self._record_batch(events.WRAP, request, ray_id, lease, list(ids))
         return proxy_api.encode(BatchWrapResponse(keys, {}))
 

@@ -4,6 +4,7 @@ Order of checks, as clients test it: the tenant is known (201), the EDEK is one 
 what the KMS says. Each method takes the tenant as it was found, so one request sees one directory.
 """
 
+from binascii import b2a_base64
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -135,6 +136,15 @@ def new_leased_dek(lease: Lease) -> tuple[bytes, bytes]:
     randomness = POOL.take(DEK_BYTES + IV_BYTES)
     dek = randomness[:DEK_BYTES]
     return dek, _seal(lease, dek, randomness[DEK_BYTES:])
+
+
+def new_leased_dek_base64(lease: Lease) -> tuple[bytes, bytes]:
+    """Make a DEK and its EDEK under a lease that is ready, both as they stand in a response."""
+    randomness = POOL.take(DEK_BYTES + IV_BYTES)
+    dek, iv = randomness[:DEK_BYTES], randomness[DEK_BYTES:]
+    assert lease.template is not None
+    lease.wraps_left -= 1
+    return b2a_base64(dek, newline=False), lease.template.fill_base64(lease.cipher.seal(dek, iv), iv)
 
 
 def _seal(lease: Lease, dek: bytes, iv: bytes) -> bytes:

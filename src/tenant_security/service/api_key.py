@@ -1,7 +1,7 @@
 """The check of the application's API key."""
 
-import hmac
 from collections.abc import Sequence
+from hmac import compare_digest
 from typing import Final
 
 from tenant_security.errors import Code, TenantSecurityError
@@ -18,17 +18,16 @@ class ApiKeys:
     """
 
     def __init__(self, keys: Sequence[Secret[str]]) -> None:
-        if not keys:
-            raise ValueError("at least one API key is needed")
-        self._accepted = tuple(Secret(SCHEME + key.reveal().encode()) for key in keys)
+        if not 1 <= len(keys) <= 2:  # noqa: PLR2004 - the old one and the new one
+            raise ValueError("one API key is needed, or two")
+        first, *others = (Secret(SCHEME + key.reveal().encode()) for key in keys)
+        self._first = first
+        self._second = others[0] if others else first
 
     def accepts(self, authorization: bytes | None) -> bool:
         """Whether an Authorization header carries an accepted key."""
         given = authorization or b""
-        accepted = False
-        for each in self._accepted:
-            accepted |= hmac.compare_digest(given, each.reveal())
-        return accepted
+        return compare_digest(given, self._first.reveal()) | compare_digest(given, self._second.reveal())
 
     def check(self, authorization: bytes | None) -> None:
         """Raise TenantSecurityError 101 unless the header carries an accepted key."""

@@ -15,9 +15,10 @@ EXIT_SETTINGS = 78
 """The exit code of a daemon whose settings are wrong (EX_CONFIG), so that a supervisor does not restart it blindly."""
 
 
-_COLLECT_SELDOM = (50_000, 50, 100)
+_COLLECT_SELDOM = (2_000, 100, 100)
 """The garbage collector's thresholds for a daemon. Nearly everything dies by its reference count; with the defaults the
-collector walks all that is in flight again and again, and thousands of waiting requests make every other one late."""
+collector walks all that is in flight again and again, and thousands of waiting requests make every other one late. The
+youngest generation stays small, because its collection is a pause in everybody's request."""
 
 
 class Signals:

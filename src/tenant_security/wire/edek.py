@@ -190,7 +190,7 @@ class LeasedEdekTemplate:
     Every EDEK of a lease has the same length and differs only in the 48 bytes of ciphertext and the 12 of IV.
     """
 
-    __slots__ = ("_head", "_middle", "_tail")
+    __slots__ = ("_base64_tail", "_encoded_tail", "_head", "_middle", "_tail")
 
     def __init__(self, *, config_id: int, lease_id: int, wrapped_lease: bytes) -> None:
         blank_data, blank_iv = bytes(DEK_BYTES + TAG_BYTES), bytes(IV_BYTES)
@@ -201,7 +201,16 @@ class LeasedEdekTemplate:
         self._head = whole[:data_at]
         self._middle = whole[data_at + len(blank_data) : iv_at]
         self._tail = tail
+        # Base64 goes by three bytes: what stands behind the first whole group of the tail never changes either.
+        odd = -iv_at % 3
+        self._encoded_tail = tail[:odd]
+        self._base64_tail = binascii.b2a_base64(tail[odd:], newline=False)
 
     def fill(self, data: bytes, iv: bytes) -> bytes:
         """Return ``EncryptedDeks`` bytes for this ciphertext (48 bytes) and IV (12 bytes)."""
         return b"".join((self._head, data, self._middle, iv, self._tail))
+
+    def fill_base64(self, data: bytes, iv: bytes) -> bytes:
+        """Return the same as it stands in a response, in base64."""
+        front = b"".join((self._head, data, self._middle, iv, self._encoded_tail))
+        return binascii.b2a_base64(front, newline=False) + self._base64_tail

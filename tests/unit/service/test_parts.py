@@ -99,8 +99,10 @@ def test_either_of_two_keys_is_accepted_and_nothing_near_them() -> None:
         b"cmk firstt",
     )
     assert not any(keys.accepts(each) for each in near)
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="one API key is needed"):
         ApiKeys([])
+    with pytest.raises(ValueError, match="or two"):
+        ApiKeys([Secret("a"), Secret("b"), Secret("c")])
 
 
 @pytest.mark.parametrize(

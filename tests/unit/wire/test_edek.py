@@ -355,3 +355,10 @@ def test_the_quick_reader_leaves_a_length_of_one_byte_to_the_strict_one():
 )
 def test_the_quick_reader_leaves_everything_else_to_the_strict_one(made):
     assert edek.leased_parts(edek.encode(made)) is None
+
+
+@given(st.integers(1, 2**28 - 1), st.integers(1, 2**28 - 1), st.binary(min_size=1, max_size=300), SEALED, IV)
+def test_a_template_writes_the_same_in_base64(config_id, lease_id, wrapped, data, iv):
+    template = LeasedEdekTemplate(config_id=config_id, lease_id=lease_id, wrapped_lease=wrapped)
+
+    assert template.fill_base64(data, iv).decode() == edek.to_base64(template.fill(data, iv))
