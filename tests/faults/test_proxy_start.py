@@ -2,6 +2,8 @@
 
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,3 +158,15 @@ def test_reset_leaves_what_lies_beside_its_directory_alone(world: World, tmp_pat
     proxy = world.start_dev(state, "--reset").ready()
     proxy.stop()
     assert (outside / "kept").read_text() == "kept"
+
+
+def test_the_demo_names_its_own_option_when_a_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "tenant_security", "dev", "--state-dir", str(tmp_path / "state")]
+        command += ["--proxy-port", port, "--ops-port", "0", "--events-port", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 78
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "make run PROXY_PORT=" in done.stderr

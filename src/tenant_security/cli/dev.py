@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,11 @@ _IDENTITY: Final = "demo-proxy"
 _KEY_BYTES: Final = 32
 _API_KEY_BYTES: Final = 12
 _LEASE_S: Final = 30.0
+_OPTIONS: Final = {
+    "TSP_HTTP_BIND_ADDRESS": "--proxy-port (make run PROXY_PORT=...)",
+    "TSP_OPS_BIND_ADDRESS": "--ops-port (make run OPS_PORT=...)",
+    "TSP_EVENTS_BIND_ADDRESS": "--events-port (make run EVENTS_PORT=...)",
+}
 
 
 class DevOptions(msgspec.Struct, frozen=True):
@@ -79,7 +85,10 @@ def run(options: DevOptions) -> None:
     console = Console(stderr=True, highlight=False)
 
     async def main() -> None:
-        proxy = Proxy(settings, credentials, log, Signals())
+        try:
+            proxy = Proxy(settings, credentials, log, Signals())
+        except SettingsError as refused:
+            raise SettingsError([_in_options(problem) for problem in refused.problems]) from None
         async with asyncio.TaskGroup() as group:
             shown: list[asyncio.Task[None]] = []
 
@@ -124,6 +133,13 @@ def prepare(state: Path, seed: str) -> dict[str, str]:
         "TSP_TENANT_SECRETS_FILE": str(secrets_file),
         "TSP_ALLOW_LOCAL_KMS": "true",
     }
+
+
+def _in_options(problem: str) -> str:
+    """Name what this command calls a setting."""
+    for name, option in _OPTIONS.items():
+        problem = problem.replace(name, option)
+    return problem
 
 
 def _empty(state: Path) -> None:
@@ -214,9 +230,10 @@ async def _show_events(host: str, port: int, api_key: Secret[str]) -> None:
         while True:
             try:
                 leased = await outbound.run(lease_events(base, api_key), deadline_s=_LEASE_S)
-                for event in leased.events:
-                    sys.stdout.buffer.write(bytes(event) + b"\n")
-                sys.stdout.buffer.flush()
+                with suppress(OSError, ValueError):  # nobody reads them: the proxy serves on
+                    for event in leased.events:
+                        sys.stdout.buffer.write(bytes(event) + b"\n")
+                    sys.stdout.buffer.flush()
                 if leased.batch is not None:
                     await outbound.run(acknowledge_events(base, api_key, leased), deadline_s=_LEASE_S)
             except (UnreachableError, TenantSecurityError):

@@ -24,6 +24,7 @@ API_KEY: Final = "API_KEY"
 ROOT_FINGERPRINT: Final = "VENDOR_ROOT_FINGERPRINT"
 
 _SEED_BYTES: Final = 32
+_MOST_DIGITS: Final = 18
 
 
 class ServiceCredentials(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ def _text(env: Mapping[str, str], name: str, problems: list[str]) -> str:
 
 def _number(env: Mapping[str, str], name: str, problems: list[str]) -> int:
     value = _text(env, name, problems)
-    if value and not (value.isascii() and value.isdigit() and int(value) > 0):
+    if value and not (value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS and int(value) > 0):
         problems.append(f"{name} must be a whole number from 1")
         return 0
     return int(value or 0)
