@@ -79,7 +79,7 @@ _KEY_BYTES: Final = 32
 
 def _secret(kind: type, value: Any) -> Any:
     if kind != Secret[bytes] and kind != Secret[str]:
-        raise NotImplementedError(f"no decoder for {kind}")
+        raise TypeError(f"no decoder for {kind}")
     if not isinstance(value, str) or not value:
         raise ValueError("expected a non-empty string")
     if kind == Secret[str]:
