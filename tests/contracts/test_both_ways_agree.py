@@ -114,7 +114,7 @@ class World:
         self.outbox = Outbox(1_000_000)
         self.metrics = ProxyMetrics(Metrics())
         recorder = EventRecorder(
-            self.outbox, lambda: self.directory.current, observe=lambda _k, _o: None, now_ms=lambda: 1
+            self.outbox, lambda: self.directory.current, counter=self.metrics.events, now_ms=lambda: 1
         )
         operations = Operations(self.keys, self.secrets, recorder, BatchLimits(most_documents=50))
         api_keys, rays, log = ApiKeys([Secret(KEY)]), RayIds(), configure_logs("proxy", 60)

@@ -21,7 +21,7 @@ from tenant_security.proxy.secret_store import Rotation, SecretRecord
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.secret import Secret
 from tenant_security.service.api_key import ApiKeys
-from tenant_security.service.metrics import Metrics
+from tenant_security.service.metrics import Counter, Metrics
 from tenant_security.service.ray import RayIds
 from tenant_security.testing.tenants import PlainConfig, directory, tenant, use
 
@@ -69,7 +69,9 @@ class Api:
         keys = Keys(lambda: self.directory, book, reach)
         secrets = TenantSecrets(keys, reach, Secrets(), SecretPolicy(most_derivations=200), self._start)
         self.outbox = Outbox(1_000)
-        recorder = EventRecorder(self.outbox, lambda: self.directory, observe=lambda *_: None)
+        recorder = EventRecorder(
+            self.outbox, lambda: self.directory, counter=Counter("events", "Events", ("kind", "outcome"))
+        )
         metrics = ProxyMetrics(Metrics())
         operations = Operations(keys, secrets, recorder, BatchLimits(most_documents=500))
         self.errors: list[str] = []

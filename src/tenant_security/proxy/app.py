@@ -126,7 +126,7 @@ class Proxy:
             period_s=settings.refresh_s,
             on_change=lambda directory: changed(directory),  # noqa: PLW0108 - defined below, with what it clears
         )
-        recorder = EventRecorder(outbox, lambda: refresher.current, observe=self._observed.events.add)
+        recorder = EventRecorder(outbox, lambda: refresher.current, counter=self._observed.events)
         kms, opened = self._kms(outbound)
         leases = LeaseBook(
             kms,

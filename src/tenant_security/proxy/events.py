@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tenant_security.crypto.aead import random_bytes
 from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.proxy.outbox import Outbox
+from tenant_security.service.metrics import Counter
 from tenant_security.wire.events import EventRecord, Operation
 from tenant_security.wire.proxy_api import RequestBody
 
@@ -24,12 +25,13 @@ class EventRecorder:
         outbox: Outbox,
         directory: Callable[[], TenantDirectory],
         *,
-        observe: Callable[[str, str], None],
+        counter: Counter,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._outbox = outbox
         self._directory = directory
-        self._observe = observe
+        self._operations = counter.cell("operation", "recorded"), counter.cell("operation", "dropped")
+        self._reported = counter.cell("reported", "recorded"), counter.cell("reported", "dropped")
         self._now_ms = now_ms
         self._serial = 0
         self._sequences: dict[str, int] = {}
@@ -48,8 +50,12 @@ class EventRecorder:
         """Record one event about a request; False when the outbox is full and the event was dropped."""
         about = request.tenant_id if tenant_id is None else tenant_id
         sequences = self._sequences
-        counted = about if about in sequences or self._directory().tenant(about) is not None else _UNKNOWN
-        sequences[counted] = sequence = sequences.get(counted, 0) + 1
+        sequence = sequences.get(about)
+        counted = about
+        if sequence is None:
+            counted = about if self._directory().tenant(about) is not None else _UNKNOWN
+            sequence = sequences.get(counted, 0)
+        sequences[counted] = sequence = sequence + 1
         self._serial += 1
         kept = self._outbox.add(
             EventRecord(
@@ -65,5 +71,6 @@ class EventRecorder:
                 operation,
             )
         )
-        self._observe("operation" if operation is not None else "reported", "recorded" if kept else "dropped")
+        recorded, dropped = self._reported if operation is None else self._operations
+        (recorded if kept else dropped).value += 1
         return kept

@@ -154,15 +154,18 @@ class FastProtocol(EdgeProtocol):
 
     def _serve(self, route: HotRoute, body: bytes, client: Client) -> bool:
         """Answer a hot request, unless it needs the other way."""
+        head = self.server_state.success_head
+        if head is None:  # the drain began while the body came
+            return False
         began = time.perf_counter()
         answer = self._edge.answer(route, body)
-        head = self.server_state.success_head
-        if answer is None or head is None:
+        if answer is None:
             return False
         self.transport.write(b"%b%d\r\n\r\n%b" % (head, len(answer), answer))
         self._become_idle()
         route.count.value += 1
-        self._edge.count_client(client)
+        if client[0] is not None:
+            self._edge.count_client(client)
         route.observe(time.perf_counter() - began)
         return True
 

@@ -42,12 +42,13 @@ class Outbox:
 
     def add(self, event: EventRecord) -> bool:
         """Take an event, unless the outbox is full."""
-        if len(self._waiting) + self._lent_events >= self.capacity:
+        waiting = self._waiting
+        if len(waiting) + self._lent_events >= self.capacity:
             self.dropped += 1
             return False
-        self._waiting.append(event)
-        if not self._filled.is_set():
+        if not waiting:
             self._filled.set()
+        waiting.append(event)
         return True
 
     async def lend(self, most: int) -> Batch:

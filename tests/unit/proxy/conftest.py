@@ -16,6 +16,7 @@ from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.outbox import Outbox
 from tenant_security.proxy.secret_store import SecretFile
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
+from tenant_security.service.metrics import Counter
 from tenant_security.testing.clock import SteppingClock
 from tenant_security.testing.scripted_kms import ScriptedKms
 from tenant_security.testing.tenants import PlainConfig, directory, tenant, use
@@ -61,11 +62,11 @@ class Stage:
             self.keys, reach, self.store, secrets or SecretPolicy(), self.start, clock=self.clock
         )
         self.outbox = Outbox(capacity)
-        self.observed: list[tuple[str, str]] = []
+        self.counter = Counter("events", "Events", ("kind", "outcome"))
         self.recorder = EventRecorder(
             self.outbox,
             lambda: self.directory,
-            observe=lambda kind, what: self.observed.append((kind, what)),
+            counter=self.counter,
             now_ms=self.clock.unix_ms,
         )
         self.operations = Operations(self.keys, self.secrets, self.recorder, batches or BatchLimits())

@@ -312,9 +312,9 @@ async def test_a_reported_event_is_refused_when_the_outbox_is_full_and_operation
     fault = await refused(stage.call("security_event", SecurityEventRequest, event="USER_LOGIN"))
     assert (fault.code, fault.http_status, fault.retry_after_s) == (Code.SECURITY_EVENT_REJECTED, 422, 1)
     assert stage.outbox.dropped == 4
-    assert stage.observed.count(("operation", "recorded")) == 2
-    assert stage.observed.count(("operation", "dropped")) == 3
-    assert stage.observed.count(("reported", "dropped")) == 1
+    assert stage.counter.value("operation", "recorded") == 2
+    assert stage.counter.value("operation", "dropped") == 3
+    assert stage.counter.value("reported", "dropped") == 1
 
 
 async def test_reported_counts_become_one_event_for_each_edek(stage):
