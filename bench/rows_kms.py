@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +18,7 @@ import trustme
 
 from bench.fake_kms import KEY_ID
 from bench.load import Load, Measured, drive, metadata
-from bench.servers import API_KEY, Server, free_port, pinned, proxy_of, running
+from bench.servers import API_KEY, Server, free_port, metric_of, pinned, proxy_of, running
 from bench.table import Row
 from tenant_security.authoring.roster import Roster, assign
 from tenant_security.authoring.snapshot_writer import write_snapshot
@@ -27,6 +27,9 @@ from tenant_security.cli import dev
 
 _SLOW_TENANTS = 200
 _KMS_DELAY_S = 5.0
+_HANG_S = 30.0
+_SETTLED_S = 10.0
+"""By then every call that was accepted has been sent."""
 _WANTED = 10_000
 # Each holds two descriptors in the proxy, and some systems allow no more than 20,000.
 _IN_FLIGHT = min(_WANTED, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200) // 2)
@@ -153,20 +156,28 @@ def hanging(rounds: int, seconds: int) -> Iterator[Row]:
         worst = f"worst of {len(lives)}: {max(lives):,.0f} ms"
         yield Row("  /live meanwhile, median", "< 100 ms", 100, False, [statistics.median(lives)], worst, "ms")
         yield Row("  RSS, peak", "<= 400 MiB", 400, False, [rss_mb * 1e6 / _MIB], "", "MiB")
-    with _world(_KMS_DELAY_S, tls=False, **_PATIENT) as (server, _):
+    with _world(_HANG_S, tls=False, **_PATIENT) as (server, _):
         yield from _beside(server, rounds, seconds)
 
 
+async def _until_connections(server: Server, enough: Callable[[float], bool]) -> None:
+    while not enough(await asyncio.to_thread(metric_of, server, "tsp_connections")):
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(_SETTLED_S)
+
+
 def _beside(server: Server, rounds: int, seconds: int) -> Iterator[Row]:
+    """One hot connection, alone and while the calls hang: not while they begin, nor while they end."""
     fast = Load("/api/1/document/wrap", json.dumps(metadata()).encode())
 
     async def both() -> tuple[Measured, Measured]:
+        await _until_connections(server, lambda count: count < 10)
         alone = await asyncio.to_thread(lambda: drive(server, fast, seconds=seconds, connections=1))
         started = asyncio.Event()
         holding = asyncio.create_task(_hold(server.port, _IN_FLIGHT, started))
-        await started.wait()
-        await asyncio.sleep(_KMS_DELAY_S * 0.8)
+        await _until_connections(server, lambda count: count >= _IN_FLIGHT)
         beside = await asyncio.to_thread(lambda: drive(server, fast, seconds=seconds, connections=1))
+        assert not holding.done(), "the calls ended before the measurement did"
         await holding
         return alone, beside
 

@@ -3,15 +3,13 @@
 import base64
 import json
 import os
-import re
 import signal
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.servers import API_KEY, Server, proxy, proxy_of
+from bench.servers import API_KEY, Server, metric_of, proxy, proxy_of
 from bench.table import Row
 from tenant_security.authoring.roster import Roster, assign
 from tenant_security.authoring.snapshot_writer import write_snapshot
@@ -69,17 +67,10 @@ def _start(tenants: ManyTenants, work: list[float]) -> Iterator[Server]:
         yield server
 
 
-def _metric(server: Server, pattern: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.ops_port}/metrics", timeout=30) as answer:
-        text = answer.read().decode()
-    found = re.search(rf"^{pattern} (\S+)$", text, re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
-
-
 def _lag_over(server: Server, bound: str) -> float:
     """How many times the event loop was later than a bucket's bound."""
-    count = _metric(server, "tsp_event_loop_lag_seconds_count")
-    return count - _metric(server, rf'tsp_event_loop_lag_seconds_bucket\{{le="{bound}"\}}')
+    count = metric_of(server, "tsp_event_loop_lag_seconds_count")
+    return count - metric_of(server, rf'tsp_event_loop_lag_seconds_bucket\{{le="{bound}"\}}')
 
 
 def memory(rounds: int, _seconds: int) -> Iterator[Row]:
@@ -106,15 +97,16 @@ def memory(rounds: int, _seconds: int) -> Iterator[Row]:
 def _refreshes(server: Server, tenants: ManyTenants, start_s: float) -> Iterator[Row]:
     def refresh() -> float:
         before = _lag_over(server, "0.05")
-        version = _metric(server, "tsp_directory_version")
-        good = _metric(server, r'tsp_directory_refreshes_total\{outcome="good"\}')
+        version = metric_of(server, "tsp_directory_version")
+        good = metric_of(server, r'tsp_directory_refreshes_total\{outcome="good"\}')
         server.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 120
         while (
-            _metric(server, r'tsp_directory_refreshes_total\{outcome="good"\}') == good and time.monotonic() < deadline
+            metric_of(server, r'tsp_directory_refreshes_total\{outcome="good"\}') == good
+            and time.monotonic() < deadline
         ):
             time.sleep(0.5)
-        assert _metric(server, "tsp_directory_version") >= version
+        assert metric_of(server, "tsp_directory_version") >= version
         return _lag_over(server, "0.05") - before
 
     detail = f"100,000 tenants; first load {start_s:.1f} s"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -104,6 +105,14 @@ def proxy_of(environ: dict[str, str], core: int | None = 0) -> Iterator[Server]:
     with running(command if core is None else pinned(core, *command), placed) as process:
         wait_for(f"http://127.0.0.1:{ops_port}/ready", 300)
         yield Server(process, port, ops_port)
+
+
+def metric_of(server: Server, pattern: str) -> float:
+    """Read one sample of a server's metrics; its name and labels are a regular expression."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.ops_port}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    found = re.search(rf"^{pattern} (\S+)$", text, re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
 
 
 _NGINX = """

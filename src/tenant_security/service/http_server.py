@@ -22,6 +22,8 @@ from tenant_security.service.settings import Address
 
 _BACKLOG: Final = 2048
 _TICK_S: Final = 1.0
+_SWEPT_AT_ONCE: Final = 250
+"""Connections that the sweep looks at before others get a turn."""
 _CLOSE: Final = (b"connection", b"close")
 
 
@@ -149,9 +151,11 @@ class HttpServer:
             await asyncio.sleep(_TICK_S)
             self._tick()
             now = loop.time()
-            for connection in list(self.state.connections):
+            for count, connection in enumerate(list(self.state.connections), start=1):
                 assert isinstance(connection, EdgeProtocol)
                 connection.expire(now)
+                if count % _SWEPT_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     def _tick(self) -> None:
         headers = [(b"date", formatdate(time.time(), usegmt=True).encode("ascii"))]
