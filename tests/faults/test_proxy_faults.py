@@ -252,6 +252,7 @@ def test_a_disk_that_is_full_refuses_new_secrets_only(world: World, tmp_path: Pa
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
     mounted = subprocess.run(mount, check=False, capture_output=True)
     if mounted.returncode != 0:
+        # Mounting needs a privilege that an account may lack; in the test above the store says that it is full.
         pytest.skip("this machine does not let us mount a file system; the scripted full disk stands for it")
     ballast = disk / "ballast"
     try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -26,17 +26,16 @@ from tenant_security.service.http import (
 from tenant_security.wire.event_feed import (
     ACKNOWLEDGE_PATH,
     LEASE_PATH,
+    REQUEST_BYTES,
     WAIT_PATH,
     Acknowledgement,
     LeasedEvents,
     LeaseRequest,
+    decode_request,
 )
 from tenant_security.wire.events import native_json
 from tenant_security.wire.proxy_api import NULL
 
-T = TypeVar("T")
-
-_BODY_BYTES: Final = 65_536
 ACKNOWLEDGE_WITHIN_S: Final = 30.0
 """How long a logdriver may take to make a batch safe before somebody else gets it."""
 
@@ -69,12 +68,12 @@ class EventFeed:
             raise unknown_route()
         if scope["method"] != "POST":
             return wrong_method("POST")
-        body = await read_body(scope, receive, _BODY_BYTES)
+        body = await read_body(scope, receive, REQUEST_BYTES)
         if path == LEASE_PATH:
-            return await self._lease(_decode(LeaseRequest, body))
+            return await self._lease(decode_request(LeaseRequest, body))
         if path == WAIT_PATH:
-            return await self._wait(_decode(LeaseRequest, body))
-        return self._acknowledge(_decode(Acknowledgement, body))
+            return await self._wait(decode_request(LeaseRequest, body))
+        return self._acknowledge(decode_request(Acknowledgement, body))
 
     async def _lease(self, request: LeaseRequest) -> Reply:
         try:
@@ -102,10 +101,3 @@ class EventFeed:
                 http_status=409,
             )
         return Reply(200, NULL)
-
-
-def _decode(kind: type[T], body: bytes) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise TenantSecurityError(Code.INVALID_REQUEST_BODY, "The request body is not valid") from None

@@ -5,7 +5,7 @@ Nothing is kept here: a batch stays lent by the worker that holds its events unt
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -31,16 +31,15 @@ from tenant_security.service.http import (
 from tenant_security.wire.event_feed import (
     ACKNOWLEDGE_PATH,
     LEASE_PATH,
+    REQUEST_BYTES,
     WAIT_PATH,
     Acknowledgement,
     LeasedEvents,
     LeaseRequest,
+    decode_request,
 )
 from tenant_security.wire.proxy_api import NULL
 
-T = TypeVar("T")
-
-_BODY_BYTES: Final = 65_536
 _OK: Final = 200
 _LOOK_AGAIN_S: Final = 1.0
 """How soon a worker is noticed that became ready while a logdriver waits."""
@@ -92,10 +91,10 @@ class EventRelay:
             raise unknown_route()
         if scope["method"] != "POST":
             return wrong_method("POST")
-        body = await read_body(scope, receive, _BODY_BYTES)
+        body = await read_body(scope, receive, REQUEST_BYTES)
         if path == ACKNOWLEDGE_PATH:
-            return await self._acknowledge(_decode(Acknowledgement, body), authorization)
-        request = _decode(LeaseRequest, body)
+            return await self._acknowledge(decode_request(Acknowledgement, body), authorization)
+        request = decode_request(LeaseRequest, body)
         if path == WAIT_PATH:
             await self._filled(authorization, request.wait_millis / 1000)
             return Reply(200, NULL)
@@ -162,10 +161,3 @@ class EventRelay:
             "This batch is not lent: it was acknowledged already, or too late, or by another proxy's number",
             http_status=409,
         )
-
-
-def _decode(kind: type[T], body: bytes) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise TenantSecurityError(Code.INVALID_REQUEST_BODY, "The request body is not valid") from None

@@ -8,13 +8,20 @@ the time is over; it hands nothing out.
 Source: docs/formats.md, "Event feed".
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from tenant_security.errors import Code, TenantSecurityError
+
+REQUEST_BYTES: Final = 65_536
+"""The largest request."""
 LEASE_PATH: Final = "/1/events/lease"
 ACKNOWLEDGE_PATH: Final = "/1/events/acknowledge"
 WAIT_PATH: Final = "/1/events/wait"
+
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, rename="camel"):
@@ -37,3 +44,11 @@ class Acknowledgement(msgspec.Struct, frozen=True, rename="camel"):
 
     instance: str
     batch: int
+
+
+def decode_request(kind: type[R], body: bytes) -> R:
+    """Read a request. Raises: TenantSecurityError 102."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise TenantSecurityError(Code.INVALID_REQUEST_BODY, "The request body is not valid") from None
