@@ -16,7 +16,7 @@ from tenant_security.kms.local import LocalKmsKey
 from tenant_security.outbound.flow import finished
 from tenant_security.secret import Secret
 from tenant_security.wire import edek
-from tenant_security.wire.kms_configs import LocalCredentials, LocalKeyPath, LocalKmsConfig
+from tenant_security.wire.kms.local import LocalCredentials, LocalKeyPath, LocalKmsConfig
 
 COMBO = "INTEGRATION-TEST-COMBO"
 COMBO_ACTIVE, COMBO_DISABLED = 538, 544

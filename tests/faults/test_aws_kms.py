@@ -14,7 +14,7 @@ import trustme
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.caller import KmsCaller, KmsCallRecord
 from tenant_security.kms.catalog import open_key
-from tenant_security.kms.provider import KmsKey
+from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.wire.kms_configs import decode_kms_config
@@ -34,7 +34,7 @@ def aws_key(url: str, key_arn: str = KEY_ARN, access_key: tuple[str, ...] = ("u"
         "endpoint": url,
         "stsEndpoint": url,
     }
-    return open_key(decode_kms_config(json.dumps(config).encode()), now=lambda: datetime.now(UTC))
+    return open_key(decode_kms_config(json.dumps(config).encode()), KmsContext(now=lambda: datetime.now(UTC)))
 
 
 class World:

@@ -19,7 +19,8 @@ from tenant_security.proxy.secret_store import SecretFile
 from tenant_security.proxy.settings import read_proxy_settings
 from tenant_security.wire import edek
 from tenant_security.wire.edek import EncryptedDek
-from tenant_security.wire.kms_configs import LocalKmsConfig, decode_kms_config
+from tenant_security.wire.kms.local import LocalKmsConfig
+from tenant_security.wire.kms_configs import decode_kms_config
 
 from .proxy_process import API_KEY, World, a_world, ask, aws_config, derivation, fields, local_config, until
 

@@ -10,7 +10,7 @@ from tenant_security.outbound.flow import finished
 from tenant_security.secret import Secret
 from tenant_security.testing.proxies import Use, running_proxy
 from tenant_security.wire import edek
-from tenant_security.wire.kms_configs import LocalCredentials, LocalKeyPath, LocalKmsConfig
+from tenant_security.wire.kms.local import LocalCredentials, LocalKeyPath, LocalKmsConfig
 
 LEASED, PLAIN = "tenant-gcp-l", "tenant-gcp"
 

@@ -37,7 +37,8 @@ from tenant_security.service.logs import configure_logs
 from tenant_security.service.run import Signals, run_daemon
 from tenant_security.wire import edek
 from tenant_security.wire.edek import EncryptedDek
-from tenant_security.wire.kms_configs import LocalKmsConfig, decode_kms_config
+from tenant_security.wire.kms.local import LocalKmsConfig
+from tenant_security.wire.kms_configs import decode_kms_config
 from tenant_security.wire.service_env import parse_env, render_env
 
 _VENDOR: Final = "demo-vendor"

@@ -32,6 +32,10 @@ class ConfigHandle(Protocol):
     def fingerprint(self) -> bytes:
         """32 bytes that change whenever the sealed content changes, and not when it is only wrapped anew."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether it belongs to the vendor and other tenants may use it too."""
+
     def open(self) -> KmsConfig:
         """Open and decode the config. Costs about 0.2 ms and is not cached here.
 

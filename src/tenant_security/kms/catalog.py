@@ -1,19 +1,17 @@
 """Which class serves which kind of KMS configuration."""
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import assert_never
 
-from tenant_security.kms.aws import AwsKmsKey
+from tenant_security.kms.aws.key import AwsKmsKey
 from tenant_security.kms.local import LocalKmsKey
-from tenant_security.kms.provider import KmsKey
-from tenant_security.wire.kms_configs import AwsKmsConfig, KmsConfig, LocalKmsConfig
+from tenant_security.kms.provider import KmsContext, KmsKey
+from tenant_security.wire.kms.aws import AwsKmsConfig
+from tenant_security.wire.kms.local import LocalKmsConfig
+from tenant_security.wire.kms_configs import KmsConfig
 
 
-def open_key(config: KmsConfig, *, now: Callable[[], datetime]) -> KmsKey:
+def open_key(config: KmsConfig, context: KmsContext) -> KmsKey:
     """Make a configuration's key ready to use. Calls nobody.
-
-    ``now`` tells the time in UTC, for signatures and the lives of temporary credentials.
 
     Raises: TenantSecurityError 207 when the configuration cannot work.
     """
@@ -21,6 +19,6 @@ def open_key(config: KmsConfig, *, now: Callable[[], datetime]) -> KmsKey:
         case LocalKmsConfig():
             return LocalKmsKey(config)
         case AwsKmsConfig():
-            return AwsKmsKey(config, now=now)
+            return AwsKmsKey(config, context)
         case _:
             assert_never(config)

@@ -26,7 +26,7 @@ from tenant_security.crypto.aead import random_bytes
 from tenant_security.errors import Code
 from tenant_security.kms.provider import KEY_BYTES, KmsFaultError
 from tenant_security.outbound.flow import Flow
-from tenant_security.wire.kms_configs import LocalKmsConfig
+from tenant_security.wire.kms.local import LocalKmsConfig
 
 PROVIDER: Final = "local"
 BLOB_BYTES: Final = 113

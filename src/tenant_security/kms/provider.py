@@ -1,6 +1,10 @@
 """What every KMS can do for us: wrap 32 bytes and unwrap them again."""
 
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.outbound.flow import Flow, Reason, UnreachableError
@@ -26,6 +30,21 @@ class KmsKey(Protocol):
         """Return the 32 bytes that :meth:`wrap` was given. The caller checks the length."""
 
 
+class KmsContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider needs beside a tenant's configuration.
+
+    Trust: a configuration that uses the proxy's own identity at a cloud is good only where ``vendor_owned`` is true;
+    else any tenant could name another tenant's key and have us use it.
+    """
+
+    now: Callable[[], datetime]
+    """The time in UTC, for signatures and the lives of tokens."""
+    vendor_owned: bool = False
+    """Whether the vendor, and not a tenant, owns the configuration."""
+    environ: Mapping[str, str] = {}
+    """The clouds' standard variables that say who this proxy itself is, such as ``AWS_WEB_IDENTITY_TOKEN_FILE``."""
+
+
 class KmsFaultError(TenantSecurityError):
     """A KMS's refusal, in our code and words, with what the log needs to look it up at the provider.
 
@@ -42,6 +61,7 @@ class KmsFaultError(TenantSecurityError):
         request_id: str = "",
         retry_after_s: float | None = None,
         once_more: bool = False,
+        listed: bool = True,
     ) -> None:
         super().__init__(code, message, retry_after_s=retry_after_s)
         self.provider = provider
@@ -49,6 +69,8 @@ class KmsFaultError(TenantSecurityError):
         self.request_id = request_id
         self.once_more = once_more
         """A fault on the provider's side (208) that one retry may heal."""
+        self.listed = listed
+        """Whether one of our tables knows the provider's code. An unlisted one is counted and logged."""
 
 
 def unreachable(provider: str, cause: UnreachableError) -> KmsFaultError:

@@ -7,6 +7,7 @@ Source: docs/decisions/0004-outbound-http-and-aws-signing.md.
 """
 
 import asyncio
+import errno
 import ssl
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tenant_security.outbound.flow import (
     Flow,
     Forget,
     Lasting,
+    ReadFile,
     Reason,
     Request,
     Response,
@@ -189,6 +191,11 @@ class Outbound:
             case Forget(key):
                 self._shared.forget(key, holdings.pop(key, None))
                 return None
+            case ReadFile(path, cap_bytes):
+                try:
+                    return await asyncio.to_thread(_read, path, cap_bytes)
+                except OSError as failure:
+                    return failure
             case _:
                 assert_never(effect)
 
@@ -231,6 +238,14 @@ class Outbound:
                     raise UnreachableError(Reason.TOO_LARGE)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Response(response.status, headers, bytes(body))
+
+
+def _read(path: Path, cap_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(cap_bytes + 1)
+    if len(content) > cap_bytes:
+        raise OSError(errno.EFBIG, "the file is longer than it may be", str(path))
+    return content
 
 
 def _address(text: str) -> URL:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Hashable, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -20,6 +21,10 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     cap_bytes: int = 1_048_576
+    authorities: bytes = b""
+    """The private certificate authorities, in PEM, that alone are trusted for this request; empty: the usual ones."""
+    of_operator: bool = False
+    """Whether the address comes from this program's operator, and not from a tenant: the egress policy lets it pass."""
 
     def __repr__(self) -> str:
         return f"<Request {self.method}>"
@@ -82,7 +87,17 @@ class Forget(NamedTuple):
     key: Hashable
 
 
-Effect = Request | Shared | Forget
+class ReadFile(NamedTuple):
+    """Asks for a file that the operator's settings name, such as a token that Kubernetes renews.
+
+    The answer is its content as bytes. Throws OSError into the flow when it cannot be read or is longer.
+    """
+
+    path: Path
+    cap_bytes: int = 65_536
+
+
+Effect = Request | Shared | Forget | ReadFile
 Flow = Generator[Effect, object, T]
 
 
@@ -99,6 +114,11 @@ def shared(key: Hashable, make: Callable[[], Flow[Lasting[T]]]) -> Flow[T]:
 def forget(key: Hashable) -> Flow[None]:
     """Drop a shared value that turned out to be refused."""
     yield Forget(key)
+
+
+def read_file(path: Path, cap_bytes: int = 65_536) -> Flow[bytes]:
+    """Read a file of the operator's. Raises OSError."""
+    return cast("bytes", (yield ReadFile(path, cap_bytes)))
 
 
 def finished(flow: Flow[T]) -> T:

@@ -68,4 +68,6 @@ def sign(
         (*headers, ("Authorization", authorization)),
         request.body,
         request.cap_bytes,
+        request.authorities,
+        request.of_operator,
     )

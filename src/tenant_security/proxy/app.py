@@ -17,7 +17,7 @@ from tenant_security.directory.tenants import ConfigHandle, TenantDirectory
 from tenant_security.errors import Code, SettingsError, TenantSecurityError
 from tenant_security.kms.caller import KmsCaller
 from tenant_security.kms.catalog import open_key
-from tenant_security.kms.provider import KmsKey
+from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.proxy.api import ProxyApi
@@ -46,7 +46,7 @@ from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
-from tenant_security.wire.kms_configs import KmsConfig, LocalKmsConfig
+from tenant_security.wire.kms.local import LocalKmsConfig
 from tenant_security.wire.service_env import ServiceCredentials
 
 _SWEEP_S: Final = 60.0
@@ -280,7 +280,8 @@ class Proxy:
 
         return WrapWithKms(wrap, unwrap), opened
 
-    def _open_key(self, config: KmsConfig) -> KmsKey:
+    def _open_key(self, sealed: ConfigHandle) -> KmsKey:
+        config = sealed.open()
         if isinstance(config, LocalKmsConfig):
             if not self._settings.allow_local_kms:
                 raise TenantSecurityError(
@@ -289,7 +290,7 @@ class Proxy:
                     "it is meant for development (TSP_ALLOW_LOCAL_KMS)",
                 )
             self._log.warning("a config of the local KMS is in use: its key is not in anybody's custody")
-        return open_key(config, now=lambda: datetime.now(UTC))
+        return open_key(config, KmsContext(now=lambda: datetime.now(UTC), vendor_owned=sealed.shared))
 
 
 def wanted_in(directory: TenantDirectory) -> Callable[[str, bytes], bool]:

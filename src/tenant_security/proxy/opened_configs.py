@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from tenant_security.directory.tenants import ConfigHandle
 from tenant_security.kms.provider import KmsKey
-from tenant_security.wire.kms_configs import KmsConfig
 
 
 class OpenedConfigs:
@@ -15,7 +14,7 @@ class OpenedConfigs:
     drops what the directory no longer holds, credentials included.
     """
 
-    def __init__(self, open_key: Callable[[KmsConfig], KmsKey], *, most: int = 4096) -> None:
+    def __init__(self, open_key: Callable[[ConfigHandle], KmsKey], *, most: int = 4096) -> None:
         self._open_key = open_key
         self._most = most
         self._keys: OrderedDict[bytes, tuple[str, KmsKey]] = OrderedDict()
@@ -30,7 +29,7 @@ class OpenedConfigs:
         """
         fingerprint = config.fingerprint
         found = self._keys.get(fingerprint)
-        key = self._open_key(config.open()) if found is None else found[1]
+        key = self._open_key(config) if found is None else found[1]
         self._keys[fingerprint] = tenant_id, key
         if found is not None:
             self._keys.move_to_end(fingerprint)

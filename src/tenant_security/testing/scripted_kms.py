@@ -17,7 +17,7 @@ from tenant_security.kms.provider import KmsFaultError, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.flow import Effect, Flow, Request, Response, send
 from tenant_security.proxy.leasing import WrapWithKms
-from tenant_security.wire.kms_configs import LocalKmsConfig
+from tenant_security.wire.kms.local import LocalKmsConfig
 
 T = TypeVar("T")
 

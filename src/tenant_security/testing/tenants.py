@@ -6,7 +6,8 @@ import msgspec
 
 from tenant_security.directory.tenants import Assignment, Tenant, TenantDirectory
 from tenant_security.secret import Secret
-from tenant_security.wire.kms_configs import KmsConfig, LocalCredentials, LocalKeyPath, LocalKmsConfig
+from tenant_security.wire.kms.local import LocalCredentials, LocalKeyPath, LocalKmsConfig
+from tenant_security.wire.kms_configs import KmsConfig
 
 
 class PlainConfig(msgspec.Struct, frozen=True):
@@ -23,6 +24,11 @@ class PlainConfig(msgspec.Struct, frozen=True):
     def fingerprint(self) -> bytes:
         """32 bytes, one value for each content."""
         return hashlib.sha256(f"{self.owner}/{self.id}/{self.version}".encode()).digest()
+
+    @property
+    def shared(self) -> bool:
+        """Whether it belongs to the vendor."""
+        return not self.owner
 
     def open(self) -> KmsConfig:
         """Return the config."""

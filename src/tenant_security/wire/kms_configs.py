@@ -7,70 +7,14 @@ Source: docs/formats.md, "KMS configs"; the vendor bridge's config bodies.
 """
 
 import binascii
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.secret import Secret
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
-
-
-class LocalCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``keys``: base64 of 32 bytes by version number; the highest version wraps, every version unwraps."""
-
-    keys: dict[int, Secret[bytes]]
-
-
-class LocalKeyPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """``keyId``: the name of the key, part of every blob it makes."""
-
-    key_id: Name
-
-
-class LocalKmsConfig(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="LOCAL"
-):
-    """A key that lives in this config itself: for development, tests and rehearsals, never for custody."""
-
-    version: int
-    credentials: LocalCredentials
-    key_path: LocalKeyPath
-
-
-class AwsCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """An access key, optionally temporary, optionally used only to assume a role.
-
-    ``sessionToken`` goes with temporary keys. With ``roleArn`` the access key calls STS AssumeRole and the role's
-    temporary keys call KMS; ``externalId`` is the value that the role's trust policy demands.
-    """
-
-    access_key_id: Name
-    secret_access_key: Secret[str]
-    session_token: Secret[str] | None = None
-    role_arn: Name | None = None
-    external_id: Name | None = None
-
-
-class AwsKeyPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``keyID`` (or ``keyId``): key id, key ARN or alias; ``region``: where the key lives, such as ``eu-central-1``."""
-
-    key_id: Name = msgspec.field(name="keyID")
-    region: Name
-
-
-class AwsKmsConfig(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="AWS"
-):
-    """A symmetric AWS KMS key. ``endpoint`` overrides the public endpoint, for private endpoints and tests."""
-
-    version: int
-    credentials: AwsCredentials
-    key_path: AwsKeyPath
-    endpoint: Name | None = None
-    sts_endpoint: Name | None = None
-
+from tenant_security.wire.kms.aws import AwsKmsConfig
+from tenant_security.wire.kms.local import LocalKmsConfig
 
 KmsConfig = LocalKmsConfig | AwsKmsConfig
 

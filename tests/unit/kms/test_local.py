@@ -14,7 +14,7 @@ from tenant_security.kms.provider import KmsFaultError
 from tenant_security.outbound.flow import finished
 from tenant_security.secret import Secret
 from tenant_security.wire.edek import EncryptedDek, encode
-from tenant_security.wire.kms_configs import LocalCredentials, LocalKeyPath, LocalKmsConfig
+from tenant_security.wire.kms.local import LocalCredentials, LocalKeyPath, LocalKmsConfig
 
 DEK = bytes(range(32))
 SEALED_DEK: Final = "aabb3eb6a84d6b5869f4ab2e52d0d02c0da528605bae4c942dcc3e6e5f594ab610d753b807a44a53c897749d4c6e3c67"

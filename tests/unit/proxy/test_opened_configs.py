@@ -14,7 +14,8 @@ class Opener:
     def __init__(self):
         self.opened = Counter()
 
-    def __call__(self, config):
+    def __call__(self, sealed):
+        config = sealed.open()
         self.opened[config.key_path.key_id, config.version] += 1
         return LocalKmsKey(config)
 

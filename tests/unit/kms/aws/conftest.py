@@ -6,9 +6,11 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from tenant_security.kms.aws import AwsKmsKey
+from tenant_security.kms.aws.key import AwsKmsKey
+from tenant_security.kms.provider import KmsContext
 from tenant_security.outbound.flow import Flow, Forget, Lasting, Request, Response, Shared, UnreachableError
-from tenant_security.wire.kms_configs import AwsKmsConfig, decode_kms_config
+from tenant_security.wire.kms.aws import AwsKmsConfig
+from tenant_security.wire.kms_configs import decode_kms_config
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ class Stage:
         config |= {"keyPath": {"keyID": key_id, "region": region}, **changes}
         decoded = decode_kms_config(msgspec.json.encode(config))
         assert isinstance(decoded, AwsKmsConfig)
-        return AwsKmsKey(decoded, now=lambda: self.now)
+        return AwsKmsKey(decoded, KmsContext(now=lambda: self.now))
 
     def run(self, flow: Flow[T]) -> T:
         try:

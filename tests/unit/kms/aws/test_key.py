@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tenant_security.errors import Code
-from tenant_security.kms.aws import MAX_BLOB_BYTES
+from tenant_security.kms.aws.key import MAX_BLOB_BYTES
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.outbound.flow import Flow, Reason, Request, Response, UnreachableError
 from tenant_security.outbound.sigv4 import sign

@@ -8,20 +8,19 @@ CiphertextBlob as it stands.
 Source: AWS KMS API reference, "Encrypt", "Decrypt"; docs/kms/aws.md.
 """
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
 
 from tenant_security.errors import Code
-from tenant_security.kms.aws_endpoints import PROVIDER, invalid, own_endpoint, public_endpoint
-from tenant_security.kms.aws_errors import REFUSED_SESSION, Phase, fault, unusable
-from tenant_security.kms.aws_role import Identity, Role, assume
-from tenant_security.kms.provider import KmsFaultError
+from tenant_security.kms.aws.endpoints import PROVIDER, invalid, own_endpoint, public_endpoint
+from tenant_security.kms.aws.errors import REFUSED_SESSION, fault, unusable
+from tenant_security.kms.aws.role import Identity, Role, assume
+from tenant_security.kms.provider import KmsContext, KmsFaultError
+from tenant_security.kms.refusals import Phase
 from tenant_security.outbound.flow import Flow, Request, forget, send, shared
 from tenant_security.outbound.sigv4 import sign
-from tenant_security.wire.kms_configs import AwsKmsConfig
+from tenant_security.wire.kms.aws import AwsKmsConfig
 
 MAX_BLOB_BYTES: Final = 6144
 """The longest ciphertext that Decrypt takes. Source: AWS KMS API reference, "Decrypt"."""
@@ -57,9 +56,9 @@ class AwsKmsKey:
 
     __slots__ = ("_endpoint", "_identity", "_is_public", "_key_id", "_now", "_region", "_role", "_role_key")
 
-    provider = PROVIDER
+    provider = PROVIDER.id
 
-    def __init__(self, config: AwsKmsConfig, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, config: AwsKmsConfig, context: KmsContext) -> None:
         credentials, region = config.credentials, config.key_path.region
         identity = Identity(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
         if not identity.is_plain:
@@ -75,7 +74,7 @@ class AwsKmsKey:
         self._is_public = config.endpoint is None and config.sts_endpoint is None
         self._identity = identity
         self._key_id = config.key_path.key_id
-        self._now = now
+        self._now = context.now
         self._region = region
         self._role: Role | None = None
         self._role_key = b""
@@ -95,7 +94,7 @@ class AwsKmsKey:
             raise KmsFaultError(
                 Code.KMS_UNWRAP_FAILED,
                 "AWS cannot unwrap the key: the wrapped key did not come from AWS KMS.",
-                provider=PROVIDER,
+                provider=PROVIDER.id,
             )
         asked: _Members = {"KeyId": self._key_id, "CiphertextBlob": blob}
         reply = yield from self._call(Phase.UNWRAP, "Decrypt", asked, _Decrypted)

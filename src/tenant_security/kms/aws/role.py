@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from tenant_security.kms.aws_errors import Phase, fault, unusable
-from tenant_security.kms.aws_xml import leaves
+from tenant_security.kms.aws.errors import fault, unusable
+from tenant_security.kms.aws.xml import leaves
+from tenant_security.kms.refusals import Phase
 from tenant_security.outbound.flow import Flow, Lasting, Request, Response, send
 from tenant_security.outbound.sigv4 import sign
 from tenant_security.secret import Secret

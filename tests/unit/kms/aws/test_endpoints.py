@@ -1,7 +1,7 @@
 import botocore.session
 import pytest
 
-from tenant_security.kms.aws_endpoints import own_endpoint, public_endpoint
+from tenant_security.kms.aws.endpoints import own_endpoint, public_endpoint
 from tenant_security.kms.provider import KmsFaultError
 
 SESSION = botocore.session.Session()

@@ -10,10 +10,11 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from tenant_security.errors import Code
+from tenant_security.kms import refusals
 from tenant_security.kms.provider import KmsFaultError
+from tenant_security.kms.refusals import Provider
 
-PROVIDER: Final = "aws"
+PROVIDER: Final = Provider("aws", "AWS")
 
 _REGION: Final = re.compile(r"[a-z]{2,5}(-[a-z]{1,20}){1,3}-\d{1,2}")
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]")
@@ -30,9 +31,7 @@ _SUFFIXES: Final = (
 
 def invalid(what: str) -> KmsFaultError:
     """Say what is wrong with the configuration itself. Code 207."""
-    return KmsFaultError(
-        Code.KMS_CONFIGURATION_INVALID, f"The AWS KMS configuration cannot work: {what}.", provider=PROVIDER
-    )
+    return refusals.invalid(PROVIDER, what)
 
 
 def public_endpoint(service: str, region: str) -> str:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenant_security.errors import Code
-from tenant_security.kms.aws_errors import MEANINGS, MEANINGS_BY_PHASE, Phase, classify, fault, read_refusal
+from tenant_security.kms.aws.errors import MEANINGS, MEANINGS_BY_PHASE, classify, fault, read_refusal
+from tenant_security.kms.refusals import Phase
 from tenant_security.outbound.flow import Response
 
 SESSION = botocore.session.Session()
@@ -30,7 +31,7 @@ PROMISED = {
 @pytest.mark.parametrize(("code", "names"), PROMISED.items(), ids=lambda value: getattr(value, "name", ""))
 def test_every_code_means_what_is_promised(code, names):
     for name in names.split():
-        assert classify(Phase.UNWRAP, 400, name).code is code, name
+        assert classify(Phase.UNWRAP, 400, name)[0].code is code, name
 
 
 @pytest.mark.parametrize(("service", "operation"), [("kms", "Encrypt"), ("kms", "Decrypt"), ("sts", "AssumeRole")])
@@ -43,12 +44,12 @@ def test_every_error_of_awss_model_is_in_the_table(service, operation):
         name = shape.metadata.get("error", {}).get("code", shape.name)
         assert name in MEANINGS or (phases[operation], name) in MEANINGS_BY_PHASE, name
         if shape.metadata.get("fault"):
-            assert classify(phases[operation], 500, name).code is Code.KMS_UNREACHABLE, name
+            assert classify(phases[operation], 500, name)[0].code is Code.KMS_UNREACHABLE, name
 
 
 def test_a_role_that_may_not_be_assumed_is_a_matter_of_who_we_are():
-    assert classify(Phase.TOKEN, 403, "AccessDenied").code is Code.KMS_AUTHORIZATION_FAILED
-    assert classify(Phase.WRAP, 403, "AccessDenied").code is Code.KMS_CONFIGURATION_INVALID
+    assert classify(Phase.TOKEN, 403, "AccessDenied")[0].code is Code.KMS_AUTHORIZATION_FAILED
+    assert classify(Phase.WRAP, 403, "AccessDenied")[0].code is Code.KMS_CONFIGURATION_INVALID
 
 
 @pytest.mark.parametrize(
@@ -65,11 +66,11 @@ def test_a_role_that_may_not_be_assumed_is_a_matter_of_who_we_are():
 )
 @pytest.mark.parametrize("name", ["", "BrandNewException"])
 def test_a_code_that_is_not_listed_is_judged_by_its_status(phase, status, code, name):
-    assert classify(phase, status, name).code is code
+    assert classify(phase, status, name)[0].code is code
 
 
 def test_codes_of_unwrap_mean_nothing_in_wrap():
-    assert classify(Phase.WRAP, 400, "InvalidCiphertextException").code is Code.KMS_WRAP_FAILED
+    assert classify(Phase.WRAP, 400, "InvalidCiphertextException")[0].code is Code.KMS_WRAP_FAILED
 
 
 @pytest.mark.parametrize("status", [400, 500])
