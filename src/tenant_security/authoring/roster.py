@@ -14,18 +14,21 @@ import msgspec
 from tenant_security.authoring import documents
 from tenant_security.authoring.keyfiles import KeyFileError
 from tenant_security.authoring.vendor import UnknownNameError, Vendor
-from tenant_security.crypto.signing import Kind, VerifyingKey
 from tenant_security.crypto.unseal import CannotOpenError
+from tenant_security.trust.chain import Authors, trusted_authors
+from tenant_security.trust.entries import verify_authors, verify_config, verify_record
+from tenant_security.trust.refusal import BadEntryError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.kms_configs import decode_kms_config
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A tenant: its record as signed and as read, and its own configs."""
+    """A tenant: its record as signed and as read, its own configs, and its own authors as signed."""
 
     signed: words.Signed
     record: words.TenantRecord
     configs: Mapping[int, words.ConfigEnvelope]
+    authors: words.Signed | None = None
 
 
 def assign(config: int, *, active: bool = True, primary: bool = False, leasing: bool = False) -> words.RecordAssignment:
@@ -42,9 +45,7 @@ class Roster:
     def __init__(self, vendor: Vendor, *, segment: int = 1) -> None:
         self._vendor: Final = vendor
         self._segment: Final = segment
-        self._authors: Final = {
-            key.key_id: key for key in (VerifyingKey(author.public) for author in vendor.manifest.authors)
-        }
+        self._authors: Final = trusted_authors(vendor.manifest)
         self.tenants: Final[dict[str, Entry]] = {}
         self.shared: Final[dict[int, words.ConfigEnvelope]] = {}
 
@@ -64,21 +65,32 @@ class Roster:
             raise KeyFileError(f"{path} is not a snapshot that can be continued: {failure}") from None
         return roster
 
-    def _take(self, line: words.ConfigLine | words.TenantLine) -> None:
+    def _take(self, line: words.Line) -> None:
         if isinstance(line, words.ConfigLine):
-            if self._is_signed(line.envelope):
+            if self._is_signed(line.envelope, words.SHARED, self._authors):
                 header = words.decode(words.ConfigHeader, line.envelope.header)
                 self.shared[header.config] = line.envelope
-        elif self._verifies(line.record.key, Kind.RECORD, line.record.body, line.record.sig):
-            self.put_signed(line.record, [envelope for envelope in line.configs if self._is_signed(envelope)])
+        elif isinstance(line, words.TenantLine):
+            self._take_tenant(line)
 
-    def _is_signed(self, envelope: words.ConfigEnvelope) -> bool:
-        signed = words.config_signed_bytes(envelope.header, envelope.payload, envelope.commit)
-        return self._verifies(envelope.author, Kind.CONFIG, signed, envelope.sig)
+    def _take_tenant(self, line: words.TenantLine) -> None:
+        vendor, authors, named = self._vendor.id, self._authors, None
+        try:
+            if line.authors is not None:
+                authors = verify_authors(line.authors, line.tenant, vendor, authors).authors
+                named = line.authors
+            verify_record(line.record, line.tenant, vendor, authors)
+        except BadEntryError:
+            return
+        configs = [envelope for envelope in line.configs if self._is_signed(envelope, line.tenant, authors)]
+        self.put_signed(line.record, configs, authors=named)
 
-    def _verifies(self, signer: str, kind: Kind, body: bytes, signature: bytes) -> bool:
-        author = self._authors.get(signer)
-        return author is not None and author.verifies(kind, body, signature)
+    def _is_signed(self, envelope: words.ConfigEnvelope, owner: str, authors: Authors) -> bool:
+        try:
+            verify_config(envelope, owner, self._vendor.id, authors)
+        except BadEntryError:
+            return False
+        return True
 
     def put_shared(self, config_id: int, config_json: bytes) -> bool:
         """Set a config of the vendor, which many tenants may be assigned, and return whether that changed anything.
@@ -123,14 +135,20 @@ class Roster:
                 tenant_id, wanted, leasing_required=leasing_required, version=version, configs=sealed.values()
             )
         changed = old is None or signed is not old.signed or sealed != old.configs
-        self.tenants[tenant_id] = Entry(signed, words.decode(words.TenantRecord, signed.body), sealed)
+        authors = old.authors if old else None
+        self.tenants[tenant_id] = Entry(signed, words.decode(words.TenantRecord, signed.body), sealed, authors)
         return changed
 
-    def put_signed(self, record: words.Signed, configs: Iterable[words.ConfigEnvelope]) -> None:
-        """Set a tenant from documents that somebody else has signed, such as the tenant's own admin."""
+    def put_signed(
+        self, record: words.Signed, configs: Iterable[words.ConfigEnvelope], *, authors: words.Signed | None = None
+    ) -> None:
+        """Set a tenant from documents that somebody else has signed, such as the tenant's own admin.
+
+        ``authors`` names who that is, where the manifest does not.
+        """
         tenant = words.decode(words.TenantRecord, record.body)
         by_id = {words.decode(words.ConfigHeader, envelope.header).config: envelope for envelope in configs}
-        self.tenants[tenant.tenant] = Entry(record, tenant, by_id)
+        self.tenants[tenant.tenant] = Entry(record, tenant, by_id, authors)
 
     def change_assignment(
         self, tenant_id: str, config_id: int, *, active: bool | None = None, leasing: bool | None = None
@@ -160,7 +178,9 @@ class Roster:
             version=record.version,
             configs=entry.configs.values(),
         )
-        self.tenants[tenant_id] = Entry(signed, words.decode(words.TenantRecord, signed.body), entry.configs)
+        self.tenants[tenant_id] = msgspec.structs.replace(
+            entry, signed=signed, record=words.decode(words.TenantRecord, signed.body)
+        )
 
     def remove_tenant(self, tenant_id: str) -> None:
         """Leave a tenant out of the next snapshot.
@@ -177,8 +197,12 @@ class Roster:
             yield words.encode(words.ConfigLine(envelope=current))
         for tenant_id, entry in self.tenants.items():
             configs = {number: self._wrapped(envelope) for number, envelope in entry.configs.items()}
-            self.tenants[tenant_id] = Entry(entry.signed, entry.record, configs)
-            yield words.encode(words.TenantLine(tenant=tenant_id, record=entry.signed, configs=tuple(configs.values())))
+            self.tenants[tenant_id] = msgspec.structs.replace(entry, configs=configs)
+            yield words.encode(
+                words.TenantLine(
+                    tenant=tenant_id, record=entry.signed, configs=tuple(configs.values()), authors=entry.authors
+                )
+            )
 
     def _wrapped(self, envelope: words.ConfigEnvelope) -> words.ConfigEnvelope:
         wrap = envelope.wrap

@@ -3,17 +3,20 @@
 Source: docs/formats-trust.md, "Snapshot file".
 """
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from tenant_security.authoring.keyfiles import write_whole
 from tenant_security.authoring.roster import Roster
 from tenant_security.authoring.vendor import Vendor
+from tenant_security.trust.digests import line_digest, snapshot_hash
 from tenant_security.wire import snapshot as words
+
+_ALL_SEGMENTS: Final = 0
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -34,21 +37,19 @@ def write_snapshot(vendor: Vendor, path: Path, roster: Roster, *, head_life_s: i
     """
     vendor.renew()
     version, now_s, state = vendor.next_snapshot_version(), vendor.now_s(), vendor.state
-    digest, count = hashlib.sha256(), 0
-    for line in _broken(roster):
-        digest.update(line)
-        count += 1
+    entries = [line_digest(line) for line in roster.lines()]
     head = None
     if head_life_s is not None:
         head = vendor.sign_head(
             words.Head(
                 vendor=vendor.id,
+                segment=_ALL_SEGMENTS,
                 created=now_s,
                 expires=now_s + head_life_s,
                 manifest_version=vendor.manifest.version,
                 manifest_hash=words.sha256(state.manifest.body),
                 snapshot_version=version,
-                snapshot_hash=digest.digest(),
+                snapshot_hash=snapshot_hash(entries),
             )
         )
     header = words.SnapshotHeader(
@@ -56,7 +57,7 @@ def write_snapshot(vendor: Vendor, path: Path, roster: Roster, *, head_life_s: i
         format_version=words.FORMAT_VERSION,
         version=version,
         created=now_s,
-        lines=count,
+        lines=len(entries),
         root=state.root,
         manifest=state.manifest,
         segment_wraps=state.segment_wraps,

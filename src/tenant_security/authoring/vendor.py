@@ -37,7 +37,7 @@ MANIFEST_LIFE_S: Final = 365 * DAY_S
 _STATE: Final = "vendor.json"
 _ROOT_KEY: Final = "root.key"
 _ADMIN_KEY: Final = "admin.key"
-_ALL_RIGHTS: Final = (words.May.RECORD, words.May.CONFIG)
+_ALL_RIGHTS: Final = (words.May.RECORD, words.May.CONFIG, words.May.AUTHORS)
 
 
 class VendorState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -15,7 +15,7 @@ from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli.explain import PROBLEM, explained, fail
 from tenant_security.cli.snapshot_report import EXAMPLE, describe, print_report, print_unverified
 from tenant_security.crypto.seal import Suite
-from tenant_security.directory.refusal import Part, SnapshotRefusedError
+from tenant_security.trust.refusal import Part, SnapshotRefusedError
 from tenant_security.directory.snapshot_file import SnapshotFile
 from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.directory.verify import SnapshotVerifier

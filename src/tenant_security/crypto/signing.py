@@ -32,6 +32,7 @@ class Kind(Enum):
     MANIFEST = "manifest"
     HEAD = "head"
     RECORD = "tenant-record"
+    AUTHORS = "tenant-authors"
     CONFIG = "config"
 
 

@@ -14,8 +14,8 @@ from tenant_security.crypto.seal import Suite
 from tenant_security.crypto.signing import SigningKey, key_id
 from tenant_security.crypto.unseal import CannotOpenError, OpeningKey
 from tenant_security.directory.keyring import Keyring, SegmentKey
-from tenant_security.directory.refusal import Part, SnapshotRefusedError
 from tenant_security.secret import Secret
+from tenant_security.trust.refusal import Part, SnapshotRefusedError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -27,8 +27,12 @@ def keyring_for(
 
     Raises: SnapshotRefusedError when the service is unknown, revoked or without its segment.
     """
-    if len({(segment.id, segment.epoch) for segment in manifest.segments}) != len(manifest.segments):
-        raise SnapshotRefusedError(Part.MANIFEST, "it names an epoch of a segment twice")
+    if credentials is not None and header.segment not in (0, credentials.segment_id):
+        raise SnapshotRefusedError(
+            Part.IDENTITY,
+            f"it is of segment {header.segment}; this service is for segment {credentials.segment_id} "
+            "(SERVICE_SEGMENT_ID)",
+        )
     seeds = {} if credentials is None else _seeds(header, manifest, credentials)
     keyring = Keyring(
         SegmentKey(segment.id, segment.epoch, segment.suite, _segment_key(segment, seeds))

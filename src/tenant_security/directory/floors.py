@@ -9,6 +9,8 @@ from tenant_security.wire.snapshot import SHARED
 
 RECORD: Final = 0
 """Stands for the record where others have a config id."""
+AUTHORS: Final = -1
+"""Stands for the tenant's own authors where others have a config id."""
 
 
 def floors_after(
@@ -19,8 +21,8 @@ def floors_after(
 ) -> dict[tuple[str, int], int]:
     """Return the highest version seen of everything that these tenants and shared configs do not hold.
 
-    Shape: keys are ``(tenant, 0)`` for a record and ``(owner, config id)`` for a config; ``idle`` are configs that
-    were brought and are assigned to nobody.
+    Shape: keys are ``(tenant, 0)`` for a record, ``(tenant, -1)`` for its authors and ``(owner, config id)`` for a
+    config; ``idle`` are configs that were brought and are assigned to nobody.
     """
     seen = {**previous.standing.floors}
     _raise(seen, idle)
@@ -47,9 +49,11 @@ def _held(owner: str, number: int, tenants: Mapping[str, Tenant], shared: Mappin
 
 def _versions(tenant: Tenant) -> Iterator[tuple[tuple[str, int], int]]:
     yield (tenant.id, RECORD), tenant.version
-    for assignment in tenant.assignments:
-        if _owner(assignment.config) == tenant.id:
-            yield (tenant.id, assignment.config.id), assignment.config.version
+    if tenant.provenance is not None and tenant.provenance.authors_version:
+        yield (tenant.id, AUTHORS), tenant.provenance.authors_version
+    for config in (*(assignment.config for assignment in tenant.assignments), *tenant.sinks):
+        if _owner(config) == tenant.id:
+            yield (tenant.id, config.id), config.version
 
 
 def _owner(config: ConfigHandle) -> str:

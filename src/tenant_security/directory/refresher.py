@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from tenant_security.directory.refusal import Part, SnapshotRefusedError
 from tenant_security.directory.snapshot_file import SnapshotSource
 from tenant_security.directory.tenants import EMPTY_DIRECTORY, TenantDirectory
 from tenant_security.directory.verify import SnapshotVerifier
+from tenant_security.trust.refusal import Part, SnapshotRefusedError
 from tenant_security.wire.service_env import ServiceCredentials
 
 PERIOD_S: Final = 600.0

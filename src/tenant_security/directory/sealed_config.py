@@ -13,7 +13,8 @@ class SealedConfig(msgspec.Struct, frozen=True, gc=False, eq=False):
     """One config as its author signed it. Holds ciphertext only, and a reference to the key of its segment.
 
     Shape: ``fingerprint`` is SHA-256 of what was signed, which covers header, payload and commitment but not the wrap.
-    ``owner`` is the tenant's id, or empty for a config of the vendor. ``author`` is the signer's key id.
+    ``owner`` is the tenant's id, or empty for a config of the vendor. ``author`` is the signer's key id, ``through``
+    that of the author of the manifest on whose word it is one. ``kind`` is what the config is for.
     """
 
     id: int
@@ -21,6 +22,8 @@ class SealedConfig(msgspec.Struct, frozen=True, gc=False, eq=False):
     fingerprint: bytes
     owner: str
     author: str
+    through: str
+    kind: str
     header: bytes
     payload: bytes
     commit: bytes

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from tenant_security.directory.refusal import Part, SnapshotRefusedError
+from tenant_security.trust.refusal import Part, SnapshotRefusedError
 
 FILE_CAP_BYTES: Final = 4 * 1024**3
 """Units: bytes. About a million tenants."""

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from tenant_security.directory.keyring import EMPTY_KEYRING, Keyring
+from tenant_security.trust.chain import NOTHING_SEEN, Seen
 from tenant_security.wire.kms_configs import KmsConfig
 
 
@@ -55,13 +56,18 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, eq=False):
 class Provenance(msgspec.Struct, frozen=True, gc=False):
     """What a tenant's entry was made from, so that the next refresh knows an unchanged entry at sight.
 
-    Shape: ``line`` and ``record`` are SHA-256 of the snapshot line and of the signed record; an empty ``line``
-    means "look again". ``author`` is the id of the key that signed the record.
+    Shape: ``entry`` is the digest by which heads vouch for the entry as it was offered; ``line``, ``record`` and
+    ``authors`` are SHA-256 of the snapshot line, of the signed record and of the tenant's signed authors, empty where
+    there are none; an empty ``line`` means "look again". ``through`` names the authors of the manifest on whose word
+    all of it stands.
     """
 
-    line: bytes
-    record: bytes
-    author: str
+    entry: bytes
+    line: bytes = b""
+    record: bytes = b""
+    authors: bytes = b""
+    authors_version: int = 0
+    through: tuple[str, ...] = ()
 
 
 class Tenant(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -73,6 +79,8 @@ class Tenant(msgspec.Struct, frozen=True, gc=False, eq=False):
     assignments: tuple[Assignment, ...]
     quarantined: str | None = None
     provenance: Provenance | None = None
+    sinks: tuple[ConfigHandle, ...] = ()
+    """Where its events go, as its own people configured; for the logdriver."""
 
     def assignment(self, config_id: int) -> Assignment | None:
         """Return what this tenant may do with a config, or None when the config is not its own to use."""
@@ -109,18 +117,12 @@ class Freshness(Enum):
 class Standing(msgspec.Struct, frozen=True):
     """What a directory was accepted on; the next snapshot may not fall behind it.
 
-    Shape: hashes are SHA-256 of the signed bodies. ``authors`` maps an author's key id to a hash of what it may
-    sign. ``floors`` remembers the highest version seen of records ``(tenant, 0)`` and configs ``(owner, config
-    id)`` that are not in the directory now, so that something withdrawn cannot come back older.
+    Shape: ``authors`` maps the key id of an author of the manifest to a hash of what it may sign. ``floors`` remembers
+    the highest version seen of records ``(tenant, 0)``, authors ``(tenant, -1)`` and configs ``(owner, config id)``
+    that are not in the directory now, so that something withdrawn cannot come back older.
     """
 
-    root_version: int = 0
-    root_hash: bytes = b""
-    manifest_version: int = 0
-    manifest_hash: bytes = b""
-    snapshot_version: int = 0
-    snapshot_hash: bytes = b""
-    """Of the lines that a head vouched for; empty when there was no head."""
+    seen: Seen = NOTHING_SEEN
     keyring: Keyring = EMPTY_KEYRING
     authors: Mapping[str, bytes] = MappingProxyType({})
     floors: Mapping[tuple[str, int], int] = MappingProxyType({})
@@ -147,6 +149,8 @@ class TenantDirectory(msgspec.Struct, frozen=True, eq=False):
     expires_at_s: int = 0
     freshness: Freshness = Freshness.EMPTY
     shared_configs: Mapping[int, ConfigHandle] = MappingProxyType({})
+    shared_entries: Mapping[int, bytes] = MappingProxyType({})
+    """The digests by which heads vouch for the vendor's configs, as they were offered."""
     standing: Standing = Standing()
 
     def tenant(self, tenant_id: str) -> Tenant | None:

@@ -32,6 +32,8 @@ Version = Annotated[int, msgspec.Meta(ge=1, le=_SAFE_INTEGER)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=_SAFE_INTEGER)]
 ConfigId = Annotated[int, msgspec.Meta(ge=1, le=_INT32_MAX)]
 SegmentId = Annotated[int, msgspec.Meta(ge=1, le=_INT32_MAX)]
+AnySegment = Annotated[int, msgspec.Meta(ge=0, le=_INT32_MAX)]
+"""A segment's id, or 0 for all of them."""
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Ed25519Public = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
@@ -111,6 +113,10 @@ class May(Enum):
 
     RECORD = "tenant-record"
     CONFIG = "config"
+    AUTHORS = "tenant-authors"
+    """Who else may sign for a tenant. Only an author for all tenants can."""
+    HEAD = "head"
+    """Heads. Only an author for all tenants can."""
 
 
 class Author(_Words, frozen=True):
@@ -136,9 +142,13 @@ class Manifest(_Words, frozen=True):
 
 
 class Head(_Words, frozen=True):
-    """What is newest, in few words and for a short time. ``snapshot_hash`` covers every byte after the first line."""
+    """What is newest in a segment, in few words and for a short time. ``snapshot_hash`` covers every entry.
+
+    Source: ``trust.digests``.
+    """
 
     vendor: VendorId
+    segment: AnySegment
     created: Seconds
     expires: Seconds
     manifest_version: Version
@@ -179,13 +189,30 @@ class TenantRecord(_Words, frozen=True, omit_defaults=True):
     author entitled to sign configs of this tenant need not check the signatures of those configs as well."""
 
 
+class TenantAuthor(_Words, frozen=True):
+    """Who signs for one tenant: one of its own admins. It may sign records and configs, and nothing else."""
+
+    public: Ed25519Public
+    name: Name
+    may: tuple[May, ...]
+
+
+class TenantAuthors(_Words, frozen=True):
+    """A tenant's own authors. Signed by an author of the manifest that may name them."""
+
+    vendor: VendorId
+    tenant: TenantId
+    version: Version
+    authors: tuple[TenantAuthor, ...]
+
+
 class ConfigHeader(_Words, frozen=True):
     """What a sealed config is. Its exact bytes are signed, and bound to the payload and to the wrap."""
 
     vendor: VendorId
     tenant: Owner
     config: ConfigId
-    kind: Literal["kms"]
+    kind: Literal["kms", "sink"]
     version: Version
     created: Seconds
 
@@ -210,8 +237,12 @@ class ConfigEnvelope(_Words, frozen=True):
     wrap: Wrap
 
 
-class SnapshotHeader(_Words, frozen=True):
-    """The first line: everything needed to judge the rest. ``lines`` is how many follow."""
+class SnapshotHeader(_Words, frozen=True, omit_defaults=True):
+    """The first line: everything needed to judge the rest. ``lines`` is how many follow.
+
+    ``segment`` is the one whose tenants follow, or 0 for all. With ``since`` only what has changed since that snapshot
+    follows, and the rest is as it was.
+    """
 
     format: str
     format_version: int
@@ -222,6 +253,8 @@ class SnapshotHeader(_Words, frozen=True):
     manifest: Signed
     segment_wraps: tuple[SegmentWrap, ...]
     head: Signed | None = None
+    segment: AnySegment = 0
+    since: Version | None = None
 
 
 class ConfigLine(_Words, frozen=True, tag_field="line", tag="config"):
@@ -230,12 +263,23 @@ class ConfigLine(_Words, frozen=True, tag_field="line", tag="config"):
     envelope: ConfigEnvelope
 
 
-class TenantLine(_Words, frozen=True, tag_field="line", tag="tenant"):
+class TenantLine(_Words, frozen=True, omit_defaults=True, tag_field="line", tag="tenant"):
     """A tenant. ``tenant`` repeats the record's id, so that a bad record still has a name to be quarantined under."""
 
     tenant: TenantId
     record: Signed
     configs: tuple[ConfigEnvelope, ...]
+    authors: Signed | None = None
+
+
+class GoneLine(_Words, frozen=True, omit_defaults=True, tag_field="line", tag="gone"):
+    """A tenant, or a config of the vendor, that is in the snapshot no more. Only where the first line has ``since``."""
+
+    tenant: TenantId | None = None
+    config: ConfigId | None = None
+
+
+Line = ConfigLine | TenantLine | GoneLine
 
 
 class MalformedError(Exception):
@@ -243,10 +287,20 @@ class MalformedError(Exception):
 
 
 Document = TypeVar("Document", bound=_Words)
-_LINE: Final[msgspec.json.Decoder[ConfigLine | TenantLine]] = msgspec.json.Decoder(ConfigLine | TenantLine)
+_LINE: Final[msgspec.json.Decoder[Line]] = msgspec.json.Decoder(Line)
 _DECODERS: Final = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (Root, Manifest, Head, TenantRecord, ConfigHeader, SnapshotHeader, Signed, ConfigEnvelope)
+    for kind in (
+        Root,
+        Manifest,
+        Head,
+        TenantRecord,
+        TenantAuthors,
+        ConfigHeader,
+        SnapshotHeader,
+        Signed,
+        ConfigEnvelope,
+    )
 }
 
 
@@ -263,7 +317,7 @@ def decode(kind: type[Document], body: bytes) -> Document:
     return document
 
 
-def decode_line(line: bytes) -> ConfigLine | TenantLine:
+def decode_line(line: bytes) -> Line:
     """Read a line after the first.
 
     Raises: MalformedError.

@@ -10,9 +10,9 @@ from tenant_security.authoring.roster import assign
 from tenant_security.crypto.seal import SealingKey, Suite, seal_payload
 from tenant_security.crypto.signing import Kind, SigningKey
 from tenant_security.crypto.unseal import OpeningKey, new_seed
-from tenant_security.directory.refusal import Part, SnapshotRefusedError
 from tenant_security.directory.tenants import Freshness
 from tenant_security.errors import TenantSecurityError
+from tenant_security.trust.refusal import Part, SnapshotRefusedError
 from tenant_security.wire import snapshot as words
 
 from .conftest import World, config_json
@@ -100,7 +100,7 @@ def test_an_unknown_author_is_not_believed(world: World) -> None:
     world.change_entry(
         "a", lambda entry: msgspec.structs.replace(entry, record=documents.sign(Kind.RECORD, record, stranger))
     )
-    assert "who is no author in the manifest" in quarantined(world, "a")
+    assert "who is no author that we know" in quarantined(world, "a")
 
 
 def signed_config(world: World, author: SigningKey, tenant: str, config: int) -> words.ConfigEnvelope:
@@ -153,7 +153,7 @@ def test_a_removed_author_loses_what_it_signed_even_when_the_line_is_unchanged(w
     assert not world.refresh().quarantined
     world.vendor.remove_author(admin.key_id)
     world.write()
-    assert "who is no author in the manifest" in quarantined(world, "a")
+    assert "who is no author that we know" in quarantined(world, "a")
 
 
 def test_a_signature_on_one_kind_of_document_is_none_on_another(world: World) -> None:
@@ -325,7 +325,7 @@ def test_a_mixture_of_two_snapshots_is_noticed_with_and_without_a_head(world: Wo
     world.roster.change_assignment("a", 1, active=False)
     new = world.write(head_life_s=600)
     mixture = [new[0], old[1], new[2]]
-    with pytest.raises(SnapshotRefusedError, match="vouches for other lines"):
+    with pytest.raises(SnapshotRefusedError, match="vouches for other entries"):
         world.verify(mixture)
     world.refresh()
     world.put(mixture)

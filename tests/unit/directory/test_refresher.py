@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from tenant_security.directory.refresher import DirectoryRefresher
-from tenant_security.directory.refusal import Part, SnapshotRefusedError
 from tenant_security.directory.snapshot_file import SnapshotFile
 from tenant_security.directory.tenants import EMPTY_DIRECTORY, TenantDirectory
+from tenant_security.trust.refusal import Part, SnapshotRefusedError
 
 from .conftest import World
 

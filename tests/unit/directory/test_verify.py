@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from tenant_security.authoring.roster import Roster, assign
-from tenant_security.directory.refusal import SnapshotRefusedError
 from tenant_security.directory.tenants import Freshness
 from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire import snapshot as words
 
 from .conftest import World, config_json

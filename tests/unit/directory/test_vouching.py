@@ -66,7 +66,7 @@ def test_vouching_does_not_make_an_author_of_a_stranger(world: World) -> None:
     admin = world.tenant_admin("a")
     config = config_of(world, SigningKey(new_seed()))
     put(world, admin, config, config)
-    assert "who is no author in the manifest" in world.refresh().quarantined["a"]
+    assert "who is no author that we know" in world.refresh().quarantined["a"]
 
 
 def test_vouching_moves_no_config_to_another_tenant(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The two ways in which a snapshot can fail: as a whole, or in one entry."""
+"""The ways in which a snapshot can fail: as a whole, as a change to what is in use, or in one entry."""
 
 from enum import Enum
 
@@ -24,6 +24,13 @@ class SnapshotRefusedError(Exception):
         super().__init__(f"The snapshot is refused because of its {part.value}: {reason}")
         self.part = part
         self.reason = reason
+
+
+class WholeNeededError(SnapshotRefusedError):
+    """Changes cannot be applied to what is in use. Asking for the whole snapshot helps."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Part.FORMAT, reason)
 
 
 class BadEntryError(Exception):
