@@ -14,9 +14,10 @@ import msgspec
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.secret import Secret
 from tenant_security.wire.kms.aws import AwsKmsConfig
+from tenant_security.wire.kms.azure import AzureKmsConfig
 from tenant_security.wire.kms.local import LocalKmsConfig
 
-KmsConfig = LocalKmsConfig | AwsKmsConfig
+KmsConfig = LocalKmsConfig | AwsKmsConfig | AzureKmsConfig
 
 _KEY_BYTES: Final = 32
 

@@ -1,0 +1,187 @@
+"""Access tokens of Entra ID: for an application with a secret, or for the proxy's own workload identity.
+
+Source: Microsoft identity platform, "OAuth 2.0 client credentials flow"; Entra workload ID, "Workload identity
+federation"; the variables are those that Azure's workload identity webhook sets.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from tenant_security.errors import Code
+from tenant_security.kms.azure.clouds import PROVIDER, Cloud, invalid
+from tenant_security.kms.azure.errors import token_fault, unusable
+from tenant_security.kms.provider import KmsContext, KmsFaultError
+from tenant_security.kms.refusals import Phase
+from tenant_security.outbound.flow import Flow, Lasting, Request, Response, read_file, send
+from tenant_security.secret import Secret
+from tenant_security.wire.kms.azure import AzureCredentials
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+"""What Entra ID calls a token of another issuer that stands in for a secret. Source: RFC 7523, section 2.2."""
+
+EARLY_S: Final = 300.0
+"""How long before its end a token is no longer used; a shorter-lived one is used for four fifths of its life."""
+
+_GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")
+_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_CAP_BYTES: Final = 65_536
+_OK: Final = 200
+_LONGEST_S: Final = 86_400.0
+
+
+class SignIn(NamedTuple):
+    """How to get a token: exactly one of ``secret`` and ``token_file`` is given."""
+
+    login: str
+    """The address of the cloud's or the operator's login service, without a slash at its end."""
+    of_operator: bool
+    client_id: str
+    tenant_guid: str
+    scope: str
+    secret: Secret[str] | None
+    token_file: Path | None
+
+    def key(self) -> bytes:
+        """The name under which the token is shared.
+
+        It is a digest over everything that proves the right to it, the secret included: whoever merely knows a
+        tenant's application id does not share its token.
+        """
+        parts = [
+            self.login,
+            self.client_id,
+            self.tenant_guid,
+            self.scope,
+            None if self.secret is None else self.secret.reveal(),
+            None if self.token_file is None else str(self.token_file),
+        ]
+        return b"azure:" + hashlib.sha256(msgspec.json.encode(parts)).digest()
+
+
+class _Issued(msgspec.Struct):
+    """The reply of the token endpoint."""
+
+    access_token: str
+    expires_in: int | str
+    token_type: str = "Bearer"  # noqa: S105 - a name, no token
+
+
+def sign_in(credentials: AzureCredentials, cloud: Cloud, context: KmsContext) -> SignIn:
+    """Say how to get a token with these credentials.
+
+    Raises: KmsFaultError 207 when they cannot work, or may not be used.
+    """
+    if credentials.workload_identity:
+        return _as_ourselves(credentials, cloud, context)
+    secret = credentials.client_secret
+    assert secret is not None
+    text = secret.reveal()
+    if not text.isprintable() or text != text.strip():
+        raise invalid("credentials.clientSecret holds a character that no client secret has, such as a line break")
+    return SignIn(
+        login=f"https://{cloud.login_host}",
+        of_operator=False,
+        client_id=_guid(credentials.client_id, "credentials.clientId"),
+        tenant_guid=_guid(credentials.tenant_guid, "credentials.tenantGuid"),
+        scope=cloud.scope,
+        secret=secret,
+        token_file=None,
+    )
+
+
+def access_token(way: SignIn) -> Flow[Lasting[Secret[str]]]:
+    """Get a token.
+
+    Raises: KmsFaultError 206-210; UnreachableError.
+    """
+    form = {"client_id": way.client_id, "scope": way.scope, "grant_type": "client_credentials"}
+    if way.secret is not None:
+        form["client_secret"] = way.secret.reveal()
+    if way.token_file is not None:
+        assertion = yield from _assertion(way.token_file)
+        form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+    headers = (("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"))
+    url = f"{way.login}/{way.tenant_guid}/oauth2/v2.0/token"
+    request = Request("POST", url, headers, urlencode(form).encode(), _CAP_BYTES, of_operator=way.of_operator)
+    response = yield from send(request)
+    if response.status != _OK:
+        raise token_fault(response)
+    return _read(response)
+
+
+def _as_ourselves(credentials: AzureCredentials, cloud: Cloud, context: KmsContext) -> SignIn:
+    if not context.vendor_owned:
+        raise invalid("credentials.workloadIdentity is for configurations of the vendor's own; use an application")
+    file = context.environ.get("AZURE_FEDERATED_TOKEN_FILE", "")
+    if not file:
+        raise invalid("the proxy has no workload identity: its operator must set AZURE_FEDERATED_TOKEN_FILE")
+    login = context.environ.get("AZURE_AUTHORITY_HOST", "")
+    return SignIn(
+        login=_authority(login) if login else f"https://{cloud.login_host}",
+        of_operator=bool(login),
+        client_id=_guid(credentials.client_id or context.environ.get("AZURE_CLIENT_ID"), "AZURE_CLIENT_ID"),
+        tenant_guid=_guid(credentials.tenant_guid or context.environ.get("AZURE_TENANT_ID"), "AZURE_TENANT_ID"),
+        scope=cloud.scope,
+        secret=None,
+        token_file=Path(file),
+    )
+
+
+def _assertion(file: Path) -> Flow[str]:
+    """Read the proxy's own token anew each time: the platform renews the file."""
+    try:
+        text = (yield from read_file(file)).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if not _TOKEN.fullmatch(text):
+        raise KmsFaultError(
+            Code.KMS_AUTHORIZATION_FAILED,
+            f"{PROVIDER.name} did not sign us in: the proxy's own token file cannot be read. "
+            "Its operator must check AZURE_FEDERATED_TOKEN_FILE.",
+            provider=PROVIDER.id,
+            provider_code="TokenFile",
+        )
+    return text
+
+
+def _read(response: Response) -> Lasting[Secret[str]]:
+    try:
+        issued = msgspec.json.decode(response.body, type=_Issued)
+        life_s = min(float(issued.expires_in), _LONGEST_S)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError):
+        raise unusable(Phase.TOKEN, "the answer holds no token", response) from None
+    if not _TOKEN.fullmatch(issued.access_token) or issued.token_type.lower() != "bearer":
+        raise unusable(Phase.TOKEN, "the answer holds no usable token", response)
+    return Lasting(Secret(issued.access_token), max(life_s - EARLY_S, life_s * 0.8))
+
+
+def _guid(text: str | None, name: str) -> str:
+    if text is None or not _GUID.fullmatch(text):
+        raise invalid(f"{name} is not a GUID, such as 00000000-1111-2222-3333-444444444444")
+    return text.lower()
+
+
+def _authority(address: str) -> str:
+    """Check AZURE_AUTHORITY_HOST, which the operator's platform sets."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        raise invalid("AZURE_AUTHORITY_HOST of the proxy is not an address") from None
+    plain = address.isascii() and address.isprintable() and "?" not in address and "#" not in address
+    host = parts.hostname or ""
+    if (
+        not plain
+        or parts.scheme != "https"
+        or parts.username
+        or parts.path not in ("", "/")
+        or not _HOST.fullmatch(host)
+    ):
+        raise invalid("AZURE_AUTHORITY_HOST of the proxy must have the form https://host")
+    return f"https://{host}" if port is None else f"https://{host}:{port}"
