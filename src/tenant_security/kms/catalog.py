@@ -4,10 +4,12 @@ from typing import assert_never
 
 from tenant_security.kms.aws.key import AwsKmsKey
 from tenant_security.kms.azure.key import AzureKmsKey
+from tenant_security.kms.gcp.key import GcpKmsKey
 from tenant_security.kms.local import LocalKmsKey
 from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.wire.kms.aws import AwsKmsConfig
 from tenant_security.wire.kms.azure import AzureKmsConfig
+from tenant_security.wire.kms.gcp import GcpKmsConfig
 from tenant_security.wire.kms.local import LocalKmsConfig
 from tenant_security.wire.kms_configs import KmsConfig
 
@@ -24,5 +26,7 @@ def open_key(config: KmsConfig, context: KmsContext) -> KmsKey:
             return AwsKmsKey(config, context)
         case AzureKmsConfig():
             return AzureKmsKey(config, context)
+        case GcpKmsConfig():
+            return GcpKmsKey(config, context)
         case _:
             assert_never(config)

@@ -15,9 +15,10 @@ from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.secret import Secret
 from tenant_security.wire.kms.aws import AwsKmsConfig
 from tenant_security.wire.kms.azure import AzureKmsConfig
+from tenant_security.wire.kms.gcp import GcpKmsConfig
 from tenant_security.wire.kms.local import LocalKmsConfig
 
-KmsConfig = LocalKmsConfig | AwsKmsConfig | AzureKmsConfig
+KmsConfig = LocalKmsConfig | AwsKmsConfig | AzureKmsConfig | GcpKmsConfig
 
 _KEY_BYTES: Final = 32
 
