@@ -159,9 +159,9 @@ class Database:
         """
         with _faults():
             async with self._alone(), self._writing.connect() as connection, connection.begin() as transaction:
-                revision = 1
+                revision = self.now_ms()
                 if not creates_vendor:
-                    revision = await _next_revision(connection, vendor)
+                    revision = await _next_revision(connection, vendor, self.now_ms())
                 change = Change(connection, actor, vendor, self.now_ms(), revision)
                 yield change
                 if change.recorded == 0:
@@ -204,8 +204,12 @@ class Database:
                 await transaction.commit()
 
 
-async def _next_revision(connection: AsyncConnection, vendor: str) -> int:
-    """Take the vendor's row for this change alone, and number the change."""
+async def _next_revision(connection: AsyncConnection, vendor: str, now_ms: int) -> int:
+    """Take the vendor's row for this change alone, and number the change.
+
+    Revisions are the versions of snapshots, and proxies never go back: counting along the clock keeps them rising even
+    after an old backup was restored.
+    """
     found = (
         await connection.execute(
             sa.select(schema.vendors.c.revision).where(schema.vendors.c.id == vendor).with_for_update()
@@ -213,7 +217,7 @@ async def _next_revision(connection: AsyncConnection, vendor: str) -> int:
     ).scalar_one_or_none()
     if found is None:
         raise NotFoundError(f"there is no vendor {vendor!r} here")
-    return int(found) + 1
+    return max(int(found) + 1, now_ms)
 
 
 @contextlib.contextmanager

@@ -176,6 +176,16 @@ removed_tenants: Final = Table(
     Index("ix_removed_tenants_vendor_revision", "vendor", "revision"),
 )
 
+removed_configs: Final = Table(
+    "removed_configs",
+    metadata,
+    Column("vendor", ForeignKey("vendors.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    PrimaryKeyConstraint("vendor", "number"),
+    Index("ix_removed_configs_vendor_revision", "vendor", "revision"),
+)
+
 tenant_tags: Final = Table(
     "tenant_tags",
     metadata,
@@ -206,6 +216,7 @@ configs: Final = Table(
     Column("revision", BigInteger, nullable=False),
     PrimaryKeyConstraint("vendor", "number"),
     _one_of("kind", "kms", "sink"),
+    Index("ix_configs_vendor_revision", "vendor", "revision"),
     Index("ix_configs_owner", "owner"),
 )
 

@@ -1,0 +1,1 @@
+"""One file per step. They are never changed once they were released."""
