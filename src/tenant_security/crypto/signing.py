@@ -10,7 +10,7 @@ Source: RFC 8032; docs/formats-trust.md, "Signatures" and "Fingerprints".
 import base64
 import hashlib
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -56,6 +56,12 @@ class SigningKey:
         """Return 64 bytes."""
         return self._key.sign(_PREFIX[kind] + body)
 
+    def sign_token(self, claims: dict[str, Any], kind: str) -> str:
+        """Return a JWT of this type (``typ``) that names this key."""
+        import jwt  # noqa: PLC0415 - an application that only encrypts has no JWT library
+
+        return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"typ": kind, "kid": self.key_id})
+
 
 class VerifyingKey:
     """A public signing key.
@@ -77,6 +83,21 @@ class VerifyingKey:
         except (InvalidSignature, ValueError):
             return False
         return True
+
+    def read_token(self, token: str) -> dict[str, Any]:
+        """Return the claims of a JWT that this key signed; nothing but the signature is checked.
+
+        Raises: jwt.PyJWTError.
+        """
+        import jwt  # noqa: PLC0415 - an application that only encrypts has no JWT library
+
+        read: dict[str, Any] = jwt.decode(
+            token,
+            self._key,
+            algorithms=["EdDSA"],
+            options={"verify_exp": False, "verify_iat": False, "verify_aud": False},
+        )
+        return read
 
 
 def fingerprint(public: bytes) -> str:
