@@ -98,8 +98,8 @@ async def remove_tenant(change: Change, tenant_id: str) -> None:
         raise NotAllowedNowError(
             f"tenant {tenant_id!r} removed its last config less than {GRACE_MS // 3_600_000} hours ago; try later"
         )
-    for table in (schema.tenant_secrets,):
-        await change.connection.execute(table.delete().where(table.c.tenant == row.number))
+    secrets = schema.tenant_secrets
+    await change.connection.execute(secrets.delete().where(secrets.c.tenant == row.number))
     for table in (schema.memberships, schema.invitations, schema.single_sign_ons):
         await change.connection.execute(
             table.delete().where(table.c.vendor == change.vendor, table.c.tenant == row.number)
