@@ -32,20 +32,20 @@ MAX_BLOB_BYTES: Final = 4096
 _TENANT_FAULT_STATUS: Final = 422
 
 
-class _Encrypted(msgspec.Struct, rename="camel"):
+class _Encrypted(msgspec.Struct):
     """The reply to encrypt. Shape: msgspec decodes the base64; 64-bit numbers are texts in Google's JSON."""
 
     name: str
     ciphertext: bytes
-    ciphertext_crc32c: int
-    verified_plaintext_crc32c: bool = False
+    checksum: int = msgspec.field(name="ciphertextCrc32c")
+    plaintext_arrived: bool = msgspec.field(name="verifiedPlaintextCrc32c", default=False)
 
 
-class _Decrypted(msgspec.Struct, rename="camel"):
+class _Decrypted(msgspec.Struct):
     """The reply to decrypt."""
 
     plaintext: bytes
-    plaintext_crc32c: int
+    checksum: int = msgspec.field(name="plaintextCrc32c")
 
 
 Reply = TypeVar("Reply", _Encrypted, _Decrypted)
@@ -74,9 +74,9 @@ class GcpKmsKey:
         reply = yield from self._call(Phase.WRAP, "encrypt", asked, _Encrypted)
         if not is_version_of(reply.name, self._name):
             raise unusable(Phase.WRAP, "the answer is for another key")
-        if not reply.verified_plaintext_crc32c:
+        if not reply.plaintext_arrived:
             raise damaged(Phase.WRAP, "it did not see the key undamaged")
-        if crc32c(reply.ciphertext) != reply.ciphertext_crc32c:
+        if crc32c(reply.ciphertext) != reply.checksum:
             raise damaged(Phase.WRAP, "its answer was damaged on its way")
         return reply.ciphertext
 
@@ -90,7 +90,7 @@ class GcpKmsKey:
             )
         asked: _Members = {"ciphertext": blob, "ciphertextCrc32c": str(crc32c(blob))}
         reply = yield from self._call(Phase.UNWRAP, "decrypt", asked, _Decrypted)
-        if crc32c(reply.plaintext) != reply.plaintext_crc32c:
+        if crc32c(reply.plaintext) != reply.checksum:
             raise damaged(Phase.UNWRAP, "its answer was damaged on its way")
         return reply.plaintext
 
