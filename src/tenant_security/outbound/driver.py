@@ -21,6 +21,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from tenant_security.outbound.flow import (
+    Download,
     Effect,
     Flow,
     Forget,
@@ -42,6 +43,8 @@ _NEVER_ROUND_S: Final = 1e9
 # We name ourselves and ask for nothing compressed: the answers are small, and a size cap is easier to trust on them.
 _AUTOMATIC_HEADERS_LEFT_OUT: Final = ("Accept", "Accept-Encoding", "User-Agent")
 _USER_AGENT: Final = "tenant-security"
+_OK: Final = 200
+_PIECE_BYTES: Final = 256 * 1024
 
 
 class OutboundLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +184,7 @@ class Outbound:
         left_s = deadline - asyncio.get_running_loop().time()
         match effect:
             case Request():
-                return await self._exchange(effect, left_s)
+                return await self._exchange(effect, min(left_s, self._limits.attempt_s))
             case Shared(key, make):
                 answer = await self._shared.get(key, make, left_s)
                 if isinstance(answer, Holding):
@@ -191,6 +194,8 @@ class Outbound:
             case Forget(key):
                 self._shared.forget(key, holdings.pop(key, None))
                 return None
+            case Download(request, into, within_s):
+                return await self._exchange(request, min(left_s, within_s), into)
             case ReadFile(path, cap_bytes):
                 try:
                     return await asyncio.to_thread(_read, path, cap_bytes)
@@ -202,12 +207,16 @@ class Outbound:
     async def _make(self, make: Callable[[], Flow[Lasting[object]]]) -> Lasting[object]:
         return await self.run(make(), deadline_s=self._limits.shared_s)
 
-    async def _exchange(self, request: Request, left_s: float) -> Response | UnreachableError:
+    async def _exchange(
+        self, request: Request, within_s: float, into: Path | None = None
+    ) -> Response | UnreachableError | OSError:
         self.traffic.requests += 1
         self.traffic.in_flight += 1
         try:
-            async with asyncio.timeout(min(left_s, self._limits.attempt_s)):
-                return await self._send(request)
+            async with asyncio.timeout(within_s):
+                return await self._send(request, into)
+        except _CannotWriteError as failure:
+            return failure.cause
         except UnreachableError as failure:
             self.traffic.failures[failure.reason] += 1
             return failure
@@ -219,7 +228,7 @@ class Outbound:
         finally:
             self.traffic.in_flight -= 1
 
-    async def _send(self, request: Request) -> Response:
+    async def _send(self, request: Request, into: Path | None) -> Response:
         if self._session is None:
             raise RuntimeError("the driver is not open: use `async with`")
         url = _address(request.url)
@@ -230,14 +239,48 @@ class Outbound:
             data=request.body or None,
             allow_redirects=False,
         ) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > request.cap_bytes:
+            body = b""
+            if into is None or response.status != _OK:
+                body = await _read_body(response, request.cap_bytes)
+            else:
+                await _write_body(response, request.cap_bytes, into)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Response(response.status, headers, body)
+
+
+async def _read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > cap_bytes:
+            response.close()
+            raise UnreachableError(Reason.TOO_LARGE)
+    return bytes(body)
+
+
+async def _write_body(response: aiohttp.ClientResponse, cap_bytes: int, into: Path) -> None:
+    """Write the body in pieces, in a thread: a disk must not hold up the loop, nor a body fill the memory."""
+    left = cap_bytes
+    try:
+        with await asyncio.to_thread(into.open, "wb") as file:
+            async for chunk in response.content.iter_chunked(_PIECE_BYTES):
+                left -= len(chunk)
+                if left < 0:
                     response.close()
                     raise UnreachableError(Reason.TOO_LARGE)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Response(response.status, headers, bytes(body))
+                await asyncio.to_thread(file.write, chunk)
+    except OSError as failure:
+        if isinstance(failure, aiohttp.ClientError | TimeoutError):
+            raise
+        raise _CannotWriteError(failure) from None
+
+
+class _CannotWriteError(Exception):
+    """Our own disk failed, and not the peer."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 def _read(path: Path, cap_bytes: int) -> bytes:

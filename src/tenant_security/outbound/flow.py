@@ -97,7 +97,19 @@ class ReadFile(NamedTuple):
     cap_bytes: int = 65_536
 
 
-Effect = Request | Shared | Forget | ReadFile
+class Download(NamedTuple):
+    """Asks for a response whose body goes into a file, because it may be larger than memory allows.
+
+    The answer is the Response, with an empty body when it went into the file: that is so for status 200 only. The
+    request's ``cap_bytes`` bounds the file too. ``within_s`` bounds the whole of it, in place of the driver's attempt.
+    """
+
+    request: Request
+    into: Path
+    within_s: float
+
+
+Effect = Request | Shared | Forget | ReadFile | Download
 Flow = Generator[Effect, object, T]
 
 
@@ -114,6 +126,11 @@ def shared(key: Hashable, make: Callable[[], Flow[Lasting[T]]]) -> Flow[T]:
 def forget(key: Hashable) -> Flow[None]:
     """Drop a shared value that turned out to be refused."""
     yield Forget(key)
+
+
+def download(request: Request, into: Path, within_s: float) -> Flow[Response]:
+    """Send one request and write what comes into a file. Raises UnreachableError, OSError."""
+    return cast("Response", (yield Download(request, into, within_s)))
 
 
 def read_file(path: Path, cap_bytes: int = 65_536) -> Flow[bytes]:
