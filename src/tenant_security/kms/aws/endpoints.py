@@ -5,19 +5,17 @@ A region and an endpoint are written by the tenant and end up in an address that
 Source: AWS General Reference, "Regions and endpoints"; tests compare every region with botocore's own data.
 """
 
-import ipaddress
 import re
 from typing import Final
-from urllib.parse import urlsplit
 
 from tenant_security.kms import refusals
+from tenant_security.kms.addresses import origin
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.kms.refusals import Provider
 
 PROVIDER: Final = Provider("aws", "AWS")
 
 _REGION: Final = re.compile(r"[a-z]{2,5}(-[a-z]{1,20}){1,3}-\d{1,2}")
-_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]")
 _PUBLIC_SUFFIX: Final = "amazonaws.com"
 _SUFFIXES: Final = (
     ("cn-", "amazonaws.com.cn"),
@@ -50,31 +48,4 @@ def own_endpoint(address: str, member: str) -> str:
 
     Raises: KmsFaultError 207 that names the member.
     """
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError:
-        raise invalid(f"{member} is not an address") from None
-    if (
-        not address.isascii()
-        or parts.username is not None
-        or parts.query
-        or parts.fragment
-        or parts.path not in ("", "/")
-    ):
-        raise invalid(f"{member} must have the form https://host or https://host:port")
-    host = (parts.hostname or "").lower()
-    if ":" in host:
-        host = f"[{host}]"
-    if not _HOST.fullmatch(host):
-        raise invalid(f"{member} names no host")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(host)):
-        raise invalid(f"{member} must begin with https://")
-    return f"{parts.scheme}://{host}/" if port is None else f"{parts.scheme}://{host}:{port}/"
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return f"{origin(PROVIDER, address, member)}/"
