@@ -34,6 +34,7 @@ def origin(provider: Provider, address: str, member: str, *, paths: Collection[s
     if (
         not address.isascii()
         or not address.isprintable()
+        or " " in address
         or parts.username is not None
         or "?" in address
         or "#" in address

@@ -65,4 +65,5 @@ def test_what_is_read_is_read_again_as_it_is(written):
     except KmsFaultError:
         return
     assert origin(PROVIDER, read, "address") == read
-    assert read.isascii() and not set(read[8:]) & set("/?#@\\ \r\n\t")
+    assert read.isascii()
+    assert not set(read[8:]) & set("/?#@\\ \r\n\t")
