@@ -68,6 +68,7 @@ vendors: Final = Table(
     Column("manifest", LargeBinary, nullable=False),
     Column("manifest_version", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("changes_from", BigInteger, nullable=False),
     Column("next_config", Integer, nullable=False),
     Column("next_secret", BigInteger, nullable=False),
     Column("leasing_required_default", Boolean, nullable=False, server_default=text("false")),

@@ -31,6 +31,7 @@ async def create_vendor(change: Change, name: str, documents: VendorDocuments) -
             name=name,
             root_fingerprint=fingerprint(root.root_key),
             revision=change.touch(),
+            changes_from=change.revision,
             next_config=1,
             next_secret=1,
             **_columns(documents, root, manifest),

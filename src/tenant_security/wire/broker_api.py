@@ -3,7 +3,7 @@
 Source: docs/broker/api.md.
 """
 
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -71,3 +71,156 @@ class TenantDocuments(_Said, frozen=True):
     authors: Signed | None
     configs: tuple[SealedConfig, ...]
     tags: tuple[Name, ...]
+
+
+class CreatedBy(_Said, frozen=True):
+    """Who made something. ``type``: person, service, author, api-key, operator or system."""
+
+    id: str
+    name: str
+    type: str
+
+
+class Tenant(_Said, frozen=True):
+    """A tenant as the vendor sees it. Units: times are Unix milliseconds.
+
+    ``ownConfigs`` counts the KMS configs that its own people signed; ``accepted`` says that somebody of the tenant has
+    signed up.
+    """
+
+    id: str
+    name: str
+    invited: bool
+    accepted: bool
+    own_configs: int
+    leasing_required: bool
+    primary_config: int | None
+    record_version: int
+    tags: tuple[str, ...]
+    created_by: CreatedBy
+    created: int
+    updated: int
+
+
+class NewTenant(_Said, frozen=True):
+    """A tenant to be made. ``tags`` are ids; without them it gets the vendor's default tag, if there is one."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,255}\Z")]
+    name: Name
+    tags: tuple[str, ...] | None = None
+    leasing_required: bool | None = None
+
+
+class TenantUpdate(_Said, frozen=True):
+    """What may change of a tenant without a signature."""
+
+    name: Name | None = None
+    leasing_required: bool | None = None
+    tag_additions: tuple[str, ...] = ()
+    tag_removals: tuple[str, ...] = ()
+
+
+class Config(_Said, frozen=True):
+    """What is known of a config without opening it. ``owner`` is a tenant's id, or null for a config of the vendor."""
+
+    id: int
+    owner: str | None
+    kind: str
+    type: str
+    name: str
+    version: int
+    leasing_allowed: bool
+    segments: tuple[int, ...]
+    assignment_count: int
+    secret_count: int
+    created_by: CreatedBy
+    created: int
+    updated: int
+
+
+class Assignment(_Said, frozen=True):
+    """A config as a tenant may use it."""
+
+    config: int
+    tenant: str
+    active: bool
+    primary: bool
+    leasing: bool
+    created_by: CreatedBy
+    created: int
+    updated: int
+
+
+class Tag(_Said, frozen=True):
+    """A tag."""
+
+    id: str
+    text: str
+    default: bool
+    tenants: int
+    created_by: CreatedBy
+    created: int
+
+
+class NewTag(_Said, frozen=True):
+    """A tag to be made."""
+
+    text: Name
+
+
+class TenantSecret(_Said, frozen=True):
+    """A tenant secret, wrapped. ``encrypted`` is an EDEK."""
+
+    id: str
+    number: int
+    tenant: str
+    tags: tuple[str, ...]
+    type: str
+    path: str
+    fingerprint: bytes
+    config: int
+    migration: str
+    rotation: str
+    encrypted: bytes
+    created_by: CreatedBy
+    created: int
+    updated: int
+
+
+class AuditEntry(_Said, frozen=True):
+    """One thing that was done. ``hash`` chains it to the one before."""
+
+    seq: int
+    at: int
+    actor: CreatedBy
+    action: str
+    tenant: str
+    target: str
+    detail: msgspec.Raw
+    hash: bytes
+
+
+class ServiceAccount(_Said, frozen=True):
+    """A service's identity and what was last heard of it. Units: times are Unix milliseconds."""
+
+    id: str
+    kind: str
+    config: int
+    fingerprint: str
+    status: str
+    created: int
+    seen: int | None
+    seen_version: str | None
+    seen_revision: int | None
+
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
+    """One page of a list. ``page`` counts from 1."""
+
+    result: list[T]
+    page: int
+    total_pages: int
+    total: int

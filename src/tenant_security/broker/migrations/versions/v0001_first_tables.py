@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("manifest", sa.LargeBinary(), nullable=False),
         sa.Column("manifest_version", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("changes_from", sa.BigInteger(), nullable=False),
         sa.Column("next_config", sa.Integer(), nullable=False),
         sa.Column("next_secret", sa.BigInteger(), nullable=False),
         sa.Column("leasing_required_default", sa.Boolean(), server_default=sa.text("false"), nullable=False),

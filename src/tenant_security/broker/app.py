@@ -1,0 +1,121 @@
+"""The composition root of the broker: builds everything once, runs it, and stops it without cutting a request."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+import structlog
+from litestar import Litestar, get
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.response import Response
+from sqlalchemy.engine import Connection
+
+from tenant_security import __version__
+from tenant_security.broker.database import Database
+from tenant_security.broker.http import BODY_CAP_BYTES, Broker, GivenBroker, say_no
+from tenant_security.broker.migrations.upgrade import is_current, upgrade
+from tenant_security.broker.records_api import RecordsApi
+from tenant_security.broker.refusals import BusyError
+from tenant_security.broker.service_api import ServiceApi
+from tenant_security.broker.settings import BrokerSettings
+from tenant_security.broker.setup_api import SetupApi
+from tenant_security.broker.vendor_api import VendorApi
+from tenant_security.service.http_protocol import EdgeLimits
+from tenant_security.service.http_server import HttpServer, bind
+from tenant_security.service.run import Signals
+from tenant_security.service.settings import Address
+
+_STOP_S: Final = 10.0
+
+
+def now_ms() -> int:
+    """Return the time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@get("/live", sync_to_thread=False, include_in_schema=False)
+def live() -> str:
+    """The process runs."""
+    return "live\n"
+
+
+@get("/ready", include_in_schema=False)
+async def ready(broker: GivenBroker) -> Response[str]:
+    """The database answers."""
+    try:
+        async with broker.database.read() as connection:
+            await connection.execute(sa.select(1))
+    except BusyError:
+        return Response("the database does not answer\n", status_code=503)
+    return Response("ready\n")
+
+
+def application(broker: Broker, settings: BrokerSettings) -> Litestar:
+    """Put the endpoints together."""
+    return Litestar(
+        route_handlers=[SetupApi, VendorApi, RecordsApi, ServiceApi, live, ready],
+        dependencies={"broker": Provide(lambda: broker, sync_to_thread=False)},
+        exception_handlers={Exception: say_no},
+        state=State({"broker": broker, "setup_token": settings.create_vendor_token}),
+        request_max_body_size=BODY_CAP_BYTES,
+        openapi_config=OpenAPIConfig(
+            title="Configuration Broker",
+            version=__version__,
+            description="Keeps what vendors and tenants sign and seal. It can read none of it.",
+            path="/openapi",
+        ),
+        logging_config=None,
+        debug=False,
+    )
+
+
+class BrokerDaemon:
+    """One broker process. Build it, then :meth:`run` it once."""
+
+    def __init__(self, settings: BrokerSettings, log: structlog.typing.FilteringBoundLogger, signals: Signals) -> None:
+        """Open the listening socket. Raises: SettingsError."""
+        self._settings: Final = settings
+        self._log: Final = log
+        self._signals: Final = signals
+        self._listener: Final = bind(Address(settings.bind_address, settings.port), "BROKER_PORT")
+
+    async def run(self, on_ready: Callable[[int], None] = lambda _port: None) -> None:
+        """Bring the database up to date and serve until a signal. ``on_ready`` is told the port."""
+        async with Database(self._settings.database_url, now_ms) as database:
+            await self._prepare(database)
+            broker = Broker(database, now_ms, self._log)
+            limits = EdgeLimits(connections=self._settings.most_connections, body_bytes=BODY_CAP_BYTES)
+            server = HttpServer(application(broker, self._settings), self._listener, limits)
+            self._signals.install()
+            async with asyncio.TaskGroup() as group:
+                await server.start()
+                sweeping = group.create_task(server.run())
+                self._log.info("the broker serves", port=server.port, version=__version__)
+                on_ready(server.port)
+                await self._signals.stop.wait()
+                await server.stop(_STOP_S, self._signals.hurry)
+                sweeping.cancel()
+            broker.published.close()
+
+    async def _prepare(self, database: Database) -> None:
+        """Create or migrate the tables."""
+        known: list[bool] = []
+
+        def bring_up_to_date(connection: Connection) -> None:
+            known.append(is_current(connection))
+            if not known[0]:
+                upgrade(connection)
+
+        await database.run_sync(bring_up_to_date)
+        if not known[0]:
+            self._log.info("the database was brought up to date", at=datetime.now(UTC).isoformat())
+
+
+def schema_of(broker_app: Litestar) -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return broker_app.openapi_schema.to_schema()

@@ -1,0 +1,123 @@
+"""What services ask the broker for: snapshots, tenant secrets, and to hear how they are. Every request is signed."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from litestar import Controller, Response, get, post
+from litestar.params import FromQuery, JSONBody, QueryParameter
+from litestar.response import Stream
+
+from tenant_security.broker import schema
+from tenant_security.broker.callers import Caller, Right
+from tenant_security.broker.http import Asked, Broker, GivenBroker, caller_of
+from tenant_security.broker.published import chunks
+from tenant_security.broker.refusals import ConflictError, ForbiddenError
+from tenant_security.broker.secrets import NewSecret, create_secret, tenant_secrets
+from tenant_security.wire import service_api as api
+
+_JSON_LINES = "application/jsonl"
+
+
+class ServiceApi(Controller):
+    """The endpoints of services."""
+
+    path = "/service/1"
+    tags = ("services",)
+
+    @get("/snapshot", status_code=200)
+    async def snapshot(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        segment: Annotated[int, QueryParameter(ge=1, description="The segment whose tenants to send.")],
+        since: Annotated[int | None, QueryParameter(ge=1, description="The version that the service has.")] = None,
+        wait: Annotated[
+            int,
+            QueryParameter(
+                ge=0,
+                le=api.LONGEST_WAIT_S,
+                description="How long to wait for something other than If-None-Match, in seconds.",
+            ),
+        ] = 0,
+    ) -> Response[Any]:
+        """Send a segment's snapshot: what has changed since a version, or all; 304 while If-None-Match is current."""
+        caller = await _service(request, broker)
+        if segment not in caller.segments:
+            raise ForbiddenError(f"this service is not entitled to segment {segment}; check its tags")
+        has = request.headers.get("if-none-match", "").strip('"')
+        offer = await broker.published.newer(caller.vendor, segment, has, wait)
+        headers = {"ETag": f'"{offer.tag}"', "Cache-Control": "no-store"}
+        if offer.tag == has:
+            return Response(None, status_code=304, headers=headers)
+        if since is not None:
+            changes = await broker.published.changes(caller.vendor, segment, since)
+            if changes is not None:
+                return Response(changes, media_type=_JSON_LINES, headers=headers)
+        path = await broker.published.whole(caller.vendor, segment)
+        return Stream(chunks(path), media_type=_JSON_LINES, headers=headers)
+
+    @get("/secrets")
+    async def secrets(self, request: Asked, broker: GivenBroker, tenant: FromQuery[str]) -> api.StoredSecrets:
+        """Send all secrets of a tenant, wrapped as they are."""
+        caller = await _service(request, broker)
+        async with broker.database.read() as connection:
+            rows = await tenant_secrets(connection, caller.vendor, tenant)
+        return _stored(rows)
+
+    @post("/secrets", status_code=200)
+    async def create(self, request: Asked, broker: GivenBroker, data: JSONBody[api.NewSecret]) -> api.StoredSecrets:
+        """Keep a new secret, and answer with all there are: where somebody was faster, theirs is the current one."""
+        caller = await _service(request, broker)
+        new = NewSecret(data.tenant, data.type, data.path, data.fingerprint, data.config, data.encrypted)
+        try:
+            async with broker.change(caller) as change:
+                await create_secret(change, new)
+        except ConflictError:
+            pass
+        async with broker.database.read() as connection:
+            rows = await tenant_secrets(connection, caller.vendor, data.tenant)
+        return _stored(rows)
+
+    @post("/status", status_code=204)
+    async def status(self, request: Asked, broker: GivenBroker, data: JSONBody[api.Status]) -> None:
+        """Hear how a service is."""
+        caller = await _service(request, broker)
+        accounts = schema.service_accounts
+        async with broker.database.note() as connection:
+            await connection.execute(
+                accounts.update()
+                .where(accounts.c.vendor == caller.vendor, accounts.c.id == caller.actor.id)
+                .values(
+                    seen_ms=broker.now_ms(),
+                    seen_version=data.software,
+                    seen_revision=data.snapshot_version,
+                    seen_report=await request.body(),
+                )
+            )
+
+
+async def _service(request: Asked, broker: Broker) -> Caller:
+    caller = await caller_of(request, broker, None)
+    caller.require(Right.SERVE, caller.vendor)
+    return caller
+
+
+def _stored(rows: Sequence[sa.Row[Any]]) -> api.StoredSecrets:
+    return api.StoredSecrets(
+        tuple(
+            api.StoredSecret(
+                id=row.id,
+                number=row.number,
+                type=row.type,
+                path=row.path,
+                fingerprint=row.fingerprint,
+                config=row.config,
+                migration=row.migration,
+                rotation=row.rotation,
+                encrypted=row.encrypted_secret,
+                created=row.created_ms,
+            )
+            for row in rows
+        )
+    )

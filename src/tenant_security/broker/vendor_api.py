@@ -1,0 +1,386 @@
+"""What a vendor's side asks the broker for: its keys, tenants, tags, configs and what tenants are assigned."""
+
+from typing import Annotated, Literal
+
+import sqlalchemy as sa
+from litestar import Controller, delete, get, patch, post, put
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from tenant_security.broker import listings, schema, tags, tenant_documents, tenants, vendor_configs, vendors
+from tenant_security.broker.callers import Caller, Right
+from tenant_security.broker.http import Asked, Broker, GivenBroker, caller_of
+from tenant_security.broker.listings import Paging
+from tenant_security.broker.refusals import NotFoundError
+from tenant_security.broker.sealed_configs import read_configs
+from tenant_security.broker.trusted import vendor_trust
+from tenant_security.wire import broker_api as api
+from tenant_security.wire import snapshot as words
+
+PageNumber = Annotated[int, QueryParameter(ge=1, description="Which page, from 1.")]
+PageSize = Annotated[int, QueryParameter(name="pageSize", ge=1, le=listings.MOST_ON_A_PAGE)]
+Ascending = Annotated[Literal["asc", "desc"], QueryParameter(name="sortDirection")]
+
+
+class VendorApi(Controller):
+    """The endpoints of a vendor's admins, command line and bridge."""
+
+    path = "/api/1/vendors/{vendor:str}"
+    tags = ("vendor",)
+
+    # -- keys --------------------------------------------------------------------------------------------------------
+
+    @get("/documents")
+    async def documents(self, request: Asked, broker: GivenBroker, vendor: FromPath[str]) -> api.VendorDocuments:
+        """Send the vendor's root, its manifest and the segments' seeds as sealed to each recipient."""
+        await _may(request, broker, Right.READ, vendor)
+        wraps = schema.segment_wraps
+        async with broker.database.read() as connection:
+            trust = await vendor_trust(connection, vendor)
+            rows = await connection.execute(
+                sa.select(wraps)
+                .where(wraps.c.vendor == vendor)
+                .order_by(wraps.c.segment, wraps.c.epoch, wraps.c.recipient)
+            )
+            sealed = tuple(
+                words.SegmentWrap(row.segment, row.epoch, row.recipient, row.suite, row.sealed) for row in rows
+            )
+        return api.VendorDocuments(trust.root_signed, trust.manifest_signed, sealed)
+
+    @put("/documents", status_code=204)
+    async def put_documents(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.VendorDocuments]
+    ) -> None:
+        """Keep a newer root or manifest."""
+        caller = await _may(request, broker, Right.KEYS, vendor)
+        async with broker.change(caller) as change:
+            await vendors.put_documents(change, data)
+
+    @put("/heads", status_code=204)
+    async def put_head(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[words.Signed]
+    ) -> None:
+        """Keep a head: the vendor's side vouches for what a segment's snapshot holds now."""
+        caller = await _may(request, broker, Right.HEADS, vendor)
+        async with broker.change(caller) as change:
+            await vendors.put_head(change, data)
+        broker.published.tell(vendor)
+
+    @get("/service-accounts")
+    async def service_accounts(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str]
+    ) -> list[api.ServiceAccount]:
+        """List services, and when they were last heard of."""
+        await _may(request, broker, Right.READ, vendor)
+        table = schema.service_accounts
+        async with broker.database.read() as connection:
+            rows = await connection.execute(sa.select(table).where(table.c.vendor == vendor).order_by(table.c.id))
+            return [
+                api.ServiceAccount(
+                    id=row.id,
+                    kind=row.kind,
+                    config=row.config,
+                    fingerprint=row.fingerprint,
+                    status=row.status,
+                    created=row.created_ms,
+                    seen=row.seen_ms,
+                    seen_version=row.seen_version,
+                    seen_revision=row.seen_revision,
+                )
+                for row in rows
+            ]
+
+    # -- tenants -----------------------------------------------------------------------------------------------------
+
+    @get("/tenants")
+    async def list_tenants(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        page: PageNumber = 1,
+        page_size: PageSize = 10,
+        sort: Annotated[Literal["name", "id", "created", "updated"], QueryParameter(name="sortColumn")] = "created",
+        direction: Ascending = "desc",
+        text: Annotated[str | None, QueryParameter(name="query")] = None,
+        status: FromQuery[Literal["accepted", "not-accepted"] | None] = None,
+    ) -> api.Page[api.Tenant]:
+        """List tenants."""
+        await _may(request, broker, Right.READ, vendor)
+        paging = Paging(page, page_size, sort, direction == "desc")
+        async with broker.database.read() as connection:
+            return await listings.tenants(connection, vendor, paging, query=text, status=status)
+
+    @post("/tenants")
+    async def create_tenant(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.NewTenant]
+    ) -> api.Tenant:
+        """Make a tenant."""
+        caller = await _may(request, broker, Right.TENANTS, vendor)
+        async with broker.change(caller) as change:
+            wanted = data.tags
+            if wanted is None:
+                default = await tags.default_tag(change.connection, vendor)
+                wanted = () if default is None else (default,)
+            await tenants.create_tenant(
+                change, data.id, data.name, tags=frozenset(wanted), leasing_required=data.leasing_required
+            )
+        return await _tenant(broker, vendor, data.id)
+
+    @get("/tenants/{tenant:str}")
+    async def get_tenant(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
+    ) -> api.Tenant:
+        """Describe a tenant."""
+        await _may(request, broker, Right.READ, vendor, tenant)
+        return await _tenant(broker, vendor, tenant)
+
+    @patch("/tenants/{tenant:str}")
+    async def update_tenant(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        tenant: FromPath[str],
+        data: JSONBody[api.TenantUpdate],
+    ) -> api.Tenant:
+        """Change what needs no signature."""
+        caller = await _may(request, broker, Right.TENANTS, vendor)
+        async with broker.change(caller) as change:
+            await tenants.update_tenant(
+                change,
+                tenant,
+                name=data.name,
+                leasing_required=data.leasing_required,
+                add_tags=frozenset(data.tag_additions),
+                remove_tags=frozenset(data.tag_removals),
+            )
+        return await _tenant(broker, vendor, tenant)
+
+    @delete("/tenants/{tenant:str}")
+    async def remove_tenant(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
+    ) -> None:
+        """Sever a tenant from the vendor."""
+        caller = await _may(request, broker, Right.TENANTS, vendor)
+        async with broker.change(caller) as change:
+            await tenants.remove_tenant(change, tenant)
+
+    @get("/tenants/{tenant:str}/documents")
+    async def tenant_documents(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
+    ) -> api.TenantDocuments:
+        """Send what was signed for a tenant, to whoever makes the next version."""
+        await _may(request, broker, Right.READ, vendor, tenant)
+        async with broker.database.read() as connection:
+            return await tenant_documents.read_tenant(connection, vendor, tenant)
+
+    @put("/tenants/{tenant:str}/documents", status_code=204)
+    async def put_tenant(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        tenant: FromPath[str],
+        data: JSONBody[api.TenantChange],
+    ) -> None:
+        """Make a tenant's next version: record, configs and authors, all or nothing."""
+        caller = await _may(request, broker, Right.SIGN, vendor, tenant)
+        async with broker.change(caller) as change:
+            await tenant_documents.put_tenant(change, tenant, data)
+
+    @get("/tenants/{tenant:str}/assignments")
+    async def tenant_assignments(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        tenant: FromPath[str],
+        page: PageNumber = 1,
+        page_size: PageSize = 10,
+        sort: Annotated[
+            Literal["active", "primary", "created", "updated"], QueryParameter(name="sortColumn")
+        ] = "created",
+        direction: Ascending = "desc",
+        status: FromQuery[Literal["active", "disabled", "primary"] | None] = None,
+    ) -> api.Page[api.Assignment]:
+        """List what a tenant is assigned."""
+        await _may(request, broker, Right.READ, vendor, tenant)
+        async with broker.database.read() as connection:
+            row = await tenants.tenant_row(connection, vendor, tenant)
+            paging = Paging(page, page_size, sort, direction == "desc")
+            return await listings.assignments(connection, vendor, paging, tenant_number=row.number, status=status)
+
+    @get("/tenants/{tenant:str}/configs")
+    async def tenant_configs(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        tenant: FromPath[str],
+        page: PageNumber = 1,
+        page_size: PageSize = 100,
+    ) -> api.Page[api.Config]:
+        """List a tenant's own configs."""
+        await _may(request, broker, Right.READ, vendor, tenant)
+        async with broker.database.read() as connection:
+            row = await tenants.tenant_row(connection, vendor, tenant)
+            return await listings.configs(connection, vendor, Paging(page, page_size), owner=row.number)
+
+    # -- tags --------------------------------------------------------------------------------------------------------
+
+    @get("/tags")
+    async def list_tags(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        page: PageNumber = 1,
+        page_size: PageSize = 10,
+        direction: Ascending = "desc",
+        text: FromQuery[str | None] = None,
+    ) -> api.Page[api.Tag]:
+        """List tags."""
+        await _may(request, broker, Right.READ, vendor)
+        async with broker.database.read() as connection:
+            paging = Paging(page, page_size, "created", direction == "desc")
+            return await listings.tags(connection, vendor, paging, text=text)
+
+    @post("/tags")
+    async def create_tag(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.NewTag]
+    ) -> api.Tag:
+        """Make a tag."""
+        caller = await _may(request, broker, Right.TENANTS, vendor)
+        async with broker.change(caller) as change:
+            made = await tags.create_tag(change, data.text)
+        async with broker.database.read() as connection:
+            found = await listings.tags(connection, vendor, Paging(size=1_000), text=data.text)
+        return next(tag for tag in found.result if tag.id == made)
+
+    # -- the vendor's own configs ------------------------------------------------------------------------------------
+
+    @post("/config-numbers")
+    async def reserve(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromQuery[str | None] = None
+    ) -> dict[str, int]:
+        """Take a number for a config that is about to be sealed. A tenant's people name their tenant."""
+        caller = await _may(request, broker, Right.SIGN, vendor, tenant)
+        async with broker.change(caller) as change:
+            return {"id": await vendors.reserve_config_number(change)}
+
+    @get("/configs")
+    async def list_configs(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        page: PageNumber = 1,
+        page_size: PageSize = 10,
+        sort: Annotated[Literal["assignments", "created", "updated"], QueryParameter(name="sortColumn")] = "created",
+        direction: Ascending = "desc",
+        type_: Annotated[str | None, QueryParameter(name="type")] = None,
+        leasing: FromQuery[bool | None] = None,
+    ) -> api.Page[api.Config]:
+        """List the vendor's configs."""
+        await _may(request, broker, Right.READ, vendor)
+        async with broker.database.read() as connection:
+            paging = Paging(page, page_size, sort, direction == "desc")
+            return await listings.configs(connection, vendor, paging, type_=type_, leasing=leasing)
+
+    @get("/configs/{number:int}")
+    async def get_config(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
+    ) -> api.Config:
+        """Describe a config."""
+        await _may(request, broker, Right.READ, vendor)
+        return await _config(broker, vendor, number)
+
+    @put("/configs")
+    async def put_config(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.SealedConfig]
+    ) -> api.Config:
+        """Keep a config of the vendor, new or in a new version."""
+        caller = await _may(request, broker, Right.SIGN, vendor)
+        async with broker.change(caller) as change:
+            number = await vendor_configs.put_vendor_config(change, data)
+        return await _config(broker, vendor, number)
+
+    @get("/configs/{number:int}/sealed")
+    async def sealed_config(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
+    ) -> api.SealedConfig:
+        """Send a config of the vendor as it was sealed."""
+        await _may(request, broker, Right.SIGN, vendor)
+        configs = schema.configs
+        async with broker.database.read() as connection:
+            found = await read_configs(
+                connection, vendor, sa.and_(configs.c.number == number, configs.c.owner.is_(None))
+            )
+        if not found:
+            raise NotFoundError(f"the vendor has no config {number}")
+        return found[0]
+
+    @patch("/configs/{number:int}")
+    async def allow_leasing(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        number: FromPath[int],
+        data: JSONBody[dict[Literal["leasingAllowed"], bool]],
+    ) -> api.Config:
+        """Say whether tenants' records may lease with a config of the vendor."""
+        caller = await _may(request, broker, Right.TENANTS, vendor)
+        async with broker.change(caller) as change:
+            await vendor_configs.allow_leasing(change, number, data["leasingAllowed"])
+        return await _config(broker, vendor, number)
+
+    @delete("/configs/{number:int}")
+    async def remove_config(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
+    ) -> None:
+        """Remove a config of the vendor that no tenant is assigned."""
+        caller = await _may(request, broker, Right.TENANTS, vendor)
+        async with broker.change(caller) as change:
+            await vendor_configs.remove_vendor_config(change, number)
+
+    @get("/configs/{number:int}/assignments")
+    async def config_assignments(
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        number: FromPath[int],
+        page: PageNumber = 1,
+        page_size: PageSize = 10,
+        sort: Annotated[
+            Literal["active", "primary", "created", "updated"], QueryParameter(name="sortColumn")
+        ] = "created",
+        direction: Ascending = "desc",
+        status: FromQuery[Literal["active", "disabled", "primary"] | None] = None,
+        text: Annotated[str | None, QueryParameter(name="query")] = None,
+    ) -> api.Page[api.Assignment]:
+        """List the tenants that are assigned a config."""
+        await _may(request, broker, Right.READ, vendor)
+        async with broker.database.read() as connection:
+            paging = Paging(page, page_size, sort, direction == "desc")
+            return await listings.assignments(connection, vendor, paging, config=number, status=status, query=text)
+
+
+async def _may(request: Asked, broker: Broker, right: Right, vendor: str, tenant: str | None = None) -> Caller:
+    caller = await caller_of(request, broker, vendor)
+    caller.require(right, vendor, tenant)
+    return caller
+
+
+async def _tenant(broker: Broker, vendor: str, tenant: str) -> api.Tenant:
+    async with broker.database.read() as connection:
+        return await listings.tenant(connection, await tenants.tenant_row(connection, vendor, tenant))
+
+
+async def _config(broker: Broker, vendor: str, number: int) -> api.Config:
+    async with broker.database.read() as connection:
+        found = await listings.configs(connection, vendor, Paging(size=1), number=number)
+    if not found.result:
+        raise NotFoundError(f"there is no config {number}")
+    return found.result[0]

@@ -1,0 +1,140 @@
+"""Talks with the broker, as flows: every request is signed with the service's own key.
+
+Source: docs/broker/service-api.md.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from tenant_security.crypto.request_tokens import SCHEME, Asking, sign_request
+from tenant_security.crypto.signing import SigningKey
+from tenant_security.outbound.flow import Flow, Request, Response, download, send
+from tenant_security.wire import service_api as api
+
+_CAP_BYTES: Final = 16 * 1_048_576
+SNAPSHOT_CAP_BYTES: Final = 4 * 1024**3
+"""The largest snapshot. Units: bytes. About a million tenants."""
+_OK: Final = 200
+_NOTHING: Final = 204
+_UNCHANGED: Final = 304
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class BrokerRefusedError(Exception):
+    """The broker answered, and not with what was asked for. ``status`` is its HTTP status; the words are its own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"the broker answered {status}: {message}" if message else f"the broker answered {status}")
+        self.status = status
+
+
+class BrokerAccount(NamedTuple):
+    """Which broker, and who we are there. ``base`` is an address without a path, such as ``https://broker:8080``."""
+
+    base: str
+    key: SigningKey
+    now_s: Callable[[], int]
+    token_id: Callable[[], str]
+    authorities: bytes = b""
+
+
+class Unchanged(NamedTuple):
+    """What we have is what the broker offers."""
+
+
+class Downloaded(NamedTuple):
+    """A snapshot, or what has changed in it, lies in the file. ``tag`` tells the broker what we have."""
+
+    tag: str
+
+
+def signed_request(
+    account: BrokerAccount, method: str, target: str, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()
+) -> Request:
+    """Return a request that proves who we are. ``target`` is path and query."""
+    target = urlsplit(account.base).path.rstrip("/") + target
+    asking = Asking(method, target, body)
+    token = sign_request(account.key, asking, now_s=account.now_s(), token_id=account.token_id())
+    kind = (("Content-Type", "application/json"),) if body else ()
+    parts = urlsplit(account.base)
+    return Request(
+        method,
+        f"{parts.scheme}://{parts.netloc}{target}",
+        (("Authorization", f"{SCHEME} {token}"), *kind, *headers),
+        body,
+        _CAP_BYTES,
+        account.authorities,
+        of_operator=True,
+    )
+
+
+def fetch_snapshot(
+    account: BrokerAccount, segment: int, into: Path, *, since: int | None, tag: str, wait_s: int, within_s: float
+) -> Flow[Downloaded | Unchanged]:
+    """Get a segment's snapshot into a file: all, or what has changed since a version that we have.
+
+    Units: ``wait_s`` is how long the broker may wait for something new, ``within_s`` bounds it all.
+    Raises: BrokerRefusedError; UnreachableError; OSError.
+    """
+    query: dict[str, object] = {"segment": segment, "wait": wait_s}
+    if since is not None:
+        query["since"] = since
+    headers = (("If-None-Match", f'"{tag}"'),) if tag else ()
+    request = signed_request(account, "GET", f"{api.SNAPSHOT_PATH}?{urlencode(query)}", headers=headers)
+    request = msgspec.structs.replace(request, cap_bytes=SNAPSHOT_CAP_BYTES)
+    response = yield from download(request, into, within_s)
+    if response.status == _UNCHANGED:
+        return Unchanged()
+    if response.status != _OK:
+        raise _refused(response)
+    return Downloaded(response.headers.get("etag", "").strip('"'))
+
+
+def list_secrets(account: BrokerAccount, tenant: str) -> Flow[tuple[api.StoredSecret, ...]]:
+    """Get all secrets of a tenant. Raises: BrokerRefusedError; UnreachableError."""
+    target = f"{api.SECRETS_PATH}?tenant={quote(tenant, safe='')}"
+    response = yield from send(signed_request(account, "GET", target))
+    return _read(response, api.StoredSecrets).secrets
+
+
+def create_secret(account: BrokerAccount, new: api.NewSecret) -> Flow[tuple[api.StoredSecret, ...]]:
+    """Hand in a new secret and get all that there are: somebody else's may be the current one.
+
+    Raises: BrokerRefusedError; UnreachableError.
+    """
+    response = yield from send(signed_request(account, "POST", api.SECRETS_PATH, msgspec.json.encode(new)))
+    return _read(response, api.StoredSecrets).secrets
+
+
+def send_status(account: BrokerAccount, status: api.Status) -> Flow[None]:
+    """Say how we are. Raises: BrokerRefusedError; UnreachableError."""
+    response = yield from send(signed_request(account, "POST", api.STATUS_PATH, msgspec.json.encode(status)))
+    if response.status != _NOTHING:
+        raise _refused(response)
+
+
+def _read(response: Response, kind: type[T]) -> T:
+    if response.status != _OK:
+        raise _refused(response)
+    try:
+        return msgspec.json.decode(response.body, type=kind)
+    except msgspec.DecodeError:
+        raise BrokerRefusedError(response.status, "something that is not what it documents") from None
+
+
+class _Refusal(msgspec.Struct):
+    message: str = ""
+
+
+def _refused(response: Response) -> BrokerRefusedError:
+    try:
+        message = msgspec.json.decode(response.body, type=_Refusal).message
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        message = ""
+    printable = "".join(letter if letter.isprintable() else " " for letter in message[:500])
+    return BrokerRefusedError(response.status, printable)

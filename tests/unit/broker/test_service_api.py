@@ -1,0 +1,239 @@
+"""What services get, over HTTP, and what strangers do not."""
+
+import asyncio
+
+import msgspec
+import pytest
+from tests.unit.broker.served import served
+from tests.unit.broker.test_snapshots import CONFIG
+
+from tenant_security.authoring import documents
+from tenant_security.broker.vendors import put_head
+from tenant_security.crypto.signing import Kind, SigningKey
+from tenant_security.crypto.unseal import new_seed
+from tenant_security.directory.tenants import EMPTY_DIRECTORY
+from tenant_security.directory.verify import SnapshotVerifier
+from tenant_security.outbound.broker import (
+    BrokerRefusedError,
+    Downloaded,
+    Unchanged,
+    create_secret,
+    fetch_snapshot,
+    list_secrets,
+    send_status,
+    signed_request,
+)
+from tenant_security.trust import digests
+from tenant_security.wire import service_api as api
+from tenant_security.wire import snapshot as words
+
+
+@pytest.fixture
+async def proxy(world):
+    """A service identity, known to the broker."""
+    credentials = world.vendor.add_identity("proxy-1")
+    await world.publish()
+    return credentials
+
+
+@pytest.fixture
+async def broker(world, proxy):  # noqa: ARG001 - it must be known first
+    async with served(world) as made:
+        yield made
+
+
+def key_of(credentials):
+    return SigningKey(credentials.signing_seed)
+
+
+async def fetch(broker, proxy, path, *, since=None, tag="", wait=0, segment=1):
+    account = broker.account(key_of(proxy))
+    flow = fetch_snapshot(account, segment, path, since=since, tag=tag, wait_s=wait, within_s=30)
+    return await broker.run(flow)
+
+
+def verified(world, proxy, path, previous=EMPTY_DIRECTORY):
+    lines = path.read_bytes().splitlines()
+    verifier = SnapshotVerifier(
+        lines[0], pinned=world.vendor.root_fingerprint, credentials=proxy, now_s=world.now_s, previous=previous
+    )
+    verifier.add(lines[1:])
+    return verifier.finish()
+
+
+async def test_a_service_gets_the_whole_then_nothing_then_the_changes(world, proxy, broker, tmp_path):
+    await world.tenant("a")
+    await world.with_config("a", text=CONFIG)
+    path = tmp_path / "snapshot"
+    first = await fetch(broker, proxy, path)
+    directory = verified(world, proxy, path)
+    assert set(directory.tenants) == {"a"}
+
+    assert await fetch(broker, proxy, path, since=directory.version, tag=first.tag) == Unchanged()
+
+    await world.tenant("b")
+    await world.with_config("b", text=CONFIG)
+    second = await fetch(broker, proxy, path, since=directory.version, tag=first.tag)
+    assert isinstance(second, Downloaded)
+    assert len(path.read_bytes().splitlines()) == 2
+    assert set(verified(world, proxy, path, directory).tenants) == {"a", "b"}
+
+
+async def test_news_wakes_who_waits(world, proxy, broker, tmp_path):
+    path = tmp_path / "snapshot"
+    first = await fetch(broker, proxy, path)
+    version = verified(world, proxy, path).version
+    waiting = asyncio.create_task(fetch(broker, proxy, path, since=version, tag=first.tag, wait=25))
+    while not broker.broker.published._news:
+        await asyncio.sleep(0.01)
+    assert not waiting.done()
+    body = {"id": "a", "name": "A"}
+    made = await broker.ask(world.vendor.admin, "POST", "/api/1/vendors/acme/tenants", body)
+    assert made.status == 201, made.body
+    async with asyncio.timeout(5):
+        assert isinstance(await waiting, Downloaded)
+
+
+def head(world, version, segment=1, entries=()):
+    manifest = world.vendor.state.manifest
+    document = words.Head(
+        "acme",
+        segment,
+        world.now_s,
+        world.now_s + 600,
+        world.vendor.manifest.version,
+        words.sha256(manifest.body),
+        version,
+        digests.snapshot_hash(entries),
+    )
+    return documents.sign(Kind.HEAD, document, world.vendor.admin)
+
+
+async def test_a_change_waits_for_its_head_where_there_are_heads(world, proxy, broker, tmp_path):
+    path = tmp_path / "snapshot"
+    await fetch(broker, proxy, path)
+    version = verified(world, proxy, path).version
+    async with world.change() as change:
+        await put_head(change, head(world, version))
+    headed = await fetch(broker, proxy, path)
+    directory = verified(world, proxy, path)
+    assert directory.freshness.value == "head"
+
+    await world.tenant("a")
+    assert await fetch(broker, proxy, path, since=version, tag=headed.tag) == Unchanged()
+    now = (await broker.broker.published.offer("acme", 1)).version
+    assert now == version
+
+    revision = await _revision(world)
+    async with world.change() as change:
+        await put_head(change, head(world, revision))
+    await fetch(broker, proxy, path, since=version, tag=headed.tag)
+    assert verified(world, proxy, path, directory).version == revision
+
+
+async def test_a_head_that_is_renewed_is_news(world, proxy, broker, tmp_path):
+    path = tmp_path / "snapshot"
+    await fetch(broker, proxy, path)
+    directory = verified(world, proxy, path)
+    tags = []
+    for _ in range(2):
+        world.now_s += 1
+        async with world.change() as change:
+            await put_head(change, head(world, directory.version))
+        tags.append((await fetch(broker, proxy, path, since=directory.version)).tag)
+    assert tags[0] != tags[1]
+    assert verified(world, proxy, path, directory).expires_at_s == world.now_s + 600
+
+
+async def _revision(world):
+    from tenant_security.broker.snapshots import current_revision
+
+    async with world.database.read() as connection:
+        return await current_revision(connection, "acme")
+
+
+async def test_a_revoked_service_is_nobody(world, proxy, broker, tmp_path):
+    world.vendor.revoke_identity("proxy-1")
+    await world.publish()
+    with pytest.raises(BrokerRefusedError, match="401"):
+        await fetch(broker, proxy, tmp_path / "snapshot")
+
+
+async def test_a_service_gets_its_own_segments_only(world, proxy, broker, tmp_path):
+    world.vendor.add_segment(tags=("eu",))
+    await world.publish()
+    with pytest.raises(BrokerRefusedError, match=r"403.*not entitled"):
+        await fetch(broker, proxy, tmp_path / "snapshot", segment=2)
+
+
+@pytest.mark.parametrize("target", ["/api/1/vendors/acme/tenants", "/api/1/vendors/acme/documents"])
+async def test_a_proxy_may_not_ask_what_admins_may(proxy, broker, target):
+    assert (await broker.ask(key_of(proxy), "GET", target)).status == 403
+
+
+async def test_a_stranger_gets_nothing(proxy, broker):
+    stranger = SigningKey(new_seed())
+    for target in ("/service/1/snapshot?segment=1", "/api/1/vendors/acme/tenants", "/api/1/vendors/other/tenants"):
+        assert (await broker.ask(stranger, "GET", target)).status == 401
+    request = signed_request(broker.account(key_of(proxy)), "GET", "/service/1/snapshot?segment=1")
+    unsigned = msgspec.structs.replace(request, headers=())
+    assert (await broker.send(unsigned)).status == 401
+
+
+async def test_a_request_is_good_once(proxy, broker):
+    request = signed_request(broker.account(key_of(proxy)), "GET", "/service/1/snapshot?segment=1")
+    assert (await broker.send(request)).status == 200
+    again = await broker.send(request)
+    assert (again.status, b"used before" in again.body) == (401, True)
+
+
+async def test_a_request_that_was_altered_is_refused(proxy, broker):
+    request = signed_request(broker.account(key_of(proxy)), "GET", "/service/1/snapshot?segment=1")
+    for changed in (
+        msgspec.structs.replace(request, url=request.url + "&wait=1"),
+        msgspec.structs.replace(request, method="POST", body=b"{}"),
+    ):
+        assert (await broker.send(changed)).status in (401, 405)
+
+
+NEW = api.NewSecret("a", "deterministic", "", bytes(32), 1, b"edek")
+
+
+async def test_of_many_that_make_a_secret_one_wins_and_all_get_it(world, proxy, broker):
+    await world.tenant("a")
+    number = await world.with_config("a")
+    account = broker.account(key_of(proxy))
+
+    async def make(byte):
+        new = msgspec.structs.replace(NEW, config=number, encrypted=bytes([byte]))
+        return await broker.run(create_secret(account, new))
+
+    results = await asyncio.gather(*(make(byte) for byte in range(8)))
+    assert len(set(results)) == 1
+    assert len(results[0]) == 1
+    assert await broker.run(list_secrets(account, "a")) == results[0]
+
+
+async def test_a_secret_names_a_tenant_and_config_that_are_there(world, proxy, broker):
+    account = broker.account(key_of(proxy))
+    with pytest.raises(BrokerRefusedError, match=r"404.*no tenant"):
+        await broker.run(create_secret(account, NEW))
+    await world.tenant("a")
+    with pytest.raises(BrokerRefusedError, match=r"404.*no config"):
+        await broker.run(create_secret(account, NEW))
+
+
+async def test_what_services_say_of_themselves_is_kept(world, proxy, broker):
+    status = api.Status("1.0", "host-1", 5, 1.5, "UP")
+    await broker.run(send_status(broker.account(key_of(proxy)), status))
+    listed = await broker.ask(world.vendor.admin, "GET", "/api/1/vendors/acme/service-accounts")
+    assert msgspec.json.decode(listed.body)[0]["seenVersion"] == "1.0"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"tenant":1}', b'{"tenant":"a","type":"x"}', b"\xff", b"[" * 10_000]
+)
+async def test_nonsense_is_refused_in_words(proxy, broker, body):
+    answer = await broker.ask(key_of(proxy), "POST", "/service/1/secrets", body)
+    assert answer.status == 400
+    assert msgspec.json.decode(answer.body)["message"]
