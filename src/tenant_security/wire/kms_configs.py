@@ -17,10 +17,15 @@ from tenant_security.wire.kms.aws import AwsKmsConfig
 from tenant_security.wire.kms.azure import AzureKmsConfig
 from tenant_security.wire.kms.gcp import GcpKmsConfig
 from tenant_security.wire.kms.local import LocalKmsConfig
+from tenant_security.wire.kms.thales import ThalesKmsConfig
+from tenant_security.wire.kms.vault import VaultKmsConfig
 
-KmsConfig = LocalKmsConfig | AwsKmsConfig | AzureKmsConfig | GcpKmsConfig
+KmsConfig = LocalKmsConfig | AwsKmsConfig | AzureKmsConfig | GcpKmsConfig | ThalesKmsConfig | VaultKmsConfig
 
 _KEY_BYTES: Final = 32
+
+# The vendor's schema says `keyID` for AWS and `keyId` for Thales. People write either for both.
+_SPELLINGS: Final = {"AWS": ("keyId", "keyID"), "THALES": ("keyID", "keyId")}
 
 
 def _secret(kind: type, value: Any) -> Any:
@@ -49,17 +54,21 @@ def decode_kms_config(text: bytes) -> KmsConfig:
     """
     try:
         loose = msgspec.json.decode(text)
-        key_path = loose.get("keyPath") if isinstance(loose, dict) else None
-        if (
-            isinstance(key_path, dict)
-            and loose.get("type") == "AWS"
-            and "keyId" in key_path
-            and "keyID" not in key_path
-        ):
-            key_path["keyID"] = key_path.pop("keyId")
+        if isinstance(loose, dict):
+            _respell(loose)
         return _decoder.decode(msgspec.json.encode(loose))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
         detail = str(malformed) if isinstance(malformed, msgspec.ValidationError) else "it is not JSON"
         raise TenantSecurityError(
             Code.KMS_CONFIGURATION_INVALID, f"The KMS configuration cannot be read: {detail}"
         ) from None
+
+
+def _respell(config: dict[Any, Any]) -> None:
+    """Put a key id under the name that its type has for it."""
+    key_path, kind = config.get("keyPath"), config.get("type")
+    if not isinstance(key_path, dict) or not isinstance(kind, str) or kind not in _SPELLINGS:
+        return
+    other, own = _SPELLINGS[kind]
+    if other in key_path and own not in key_path:
+        key_path[own] = key_path.pop(other)

@@ -1,0 +1,1 @@
+"""HashiCorp Vault and OpenBao: the Transit key, how we sign in, and what their refusals mean."""
