@@ -8,8 +8,8 @@ from pathlib import Path
 from tenant_security.authoring.description import DescriptionError
 from tenant_security.authoring.keyfiles import KeyFileError
 from tenant_security.authoring.vendor import UnknownNameError
-from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.errors import SettingsError, TenantSecurityError
+from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire.snapshot import MalformedError
 
 PROBLEM = 1

@@ -15,10 +15,10 @@ from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli.explain import PROBLEM, explained, fail
 from tenant_security.cli.snapshot_report import EXAMPLE, describe, print_report, print_unverified
 from tenant_security.crypto.seal import Suite
-from tenant_security.trust.refusal import Part, SnapshotRefusedError
 from tenant_security.directory.snapshot_file import SnapshotFile
 from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.directory.verify import SnapshotVerifier
+from tenant_security.trust.refusal import Part, SnapshotRefusedError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env, parse_env
 

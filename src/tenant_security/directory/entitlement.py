@@ -15,7 +15,7 @@ from tenant_security.crypto.signing import SigningKey, key_id
 from tenant_security.crypto.unseal import CannotOpenError, OpeningKey
 from tenant_security.directory.keyring import Keyring, SegmentKey
 from tenant_security.secret import Secret
-from tenant_security.trust.refusal import Part, SnapshotRefusedError
+from tenant_security.trust.refusal import Part, RevokedError, SnapshotRefusedError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -86,9 +86,7 @@ def _identity_key(manifest: words.Manifest, credentials: ServiceCredentials) -> 
     if identity is None:
         raise SnapshotRefusedError(Part.IDENTITY, f"the manifest does not know {name!r}; check SERVICE_ACCOUNT_ID")
     if identity.status is not words.Status.ACTIVE:
-        raise SnapshotRefusedError(
-            Part.IDENTITY, f"{name!r} was revoked; make a new one with 'tenant-security identity new'"
-        )
+        raise RevokedError(f"{name!r} was revoked; make a new one with 'tenant-security identity new'")
     key = OpeningKey(Suite(identity.suite), credentials.encryption_seed)
     ours = (credentials.config_id, key.public, SigningKey(credentials.signing_seed).public)
     if (identity.config, identity.encryption, identity.signing) != ours:

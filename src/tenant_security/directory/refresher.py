@@ -1,8 +1,9 @@
 """Keeps the directory fresh: reads the snapshot again from time to time and swaps one reference.
 
 A refresh that fails changes nothing but the state that health and metrics show; the last good directory stays in use
-for as long as it takes. The first refresh is spread over the whole period and every further one by a tenth, so that
-a fleet that started together does not ask together.
+for as long as it takes. One thing alone ends it: the vendor's own word, in a document that verifies, that this service
+is revoked. The first refresh is spread over the whole period and every further one by a tenth, so that a fleet that
+started together does not ask together.
 """
 
 import asyncio
@@ -13,13 +14,12 @@ from typing import Final
 
 import msgspec
 
-from tenant_security.directory.snapshot_file import SnapshotSource
-from tenant_security.directory.tenants import EMPTY_DIRECTORY, TenantDirectory
+from tenant_security.directory.source import Offered, Pace, SnapshotSource
+from tenant_security.directory.tenants import EMPTY_DIRECTORY, Standing, TenantDirectory
 from tenant_security.directory.verify import SnapshotVerifier
-from tenant_security.trust.refusal import Part, SnapshotRefusedError
+from tenant_security.trust.refusal import Part, RevokedError, SnapshotRefusedError, WholeNeededError
 from tenant_security.wire.service_env import ServiceCredentials
 
-PERIOD_S: Final = 600.0
 _JITTER: Final = 0.1
 
 
@@ -39,6 +39,10 @@ class RefreshState(msgspec.Struct, frozen=True):
     last_error_part: Part | None = None
     took_s: float = 0.0
     reused_tenants: int = 0
+    revoked: bool = False
+    """Whether the vendor has revoked this service. Nothing is served then."""
+    remembered: bool = False
+    """Whether what is in use comes from the copy that was kept, because the source did not answer."""
 
     def age_s(self, now_s: float) -> float | None:
         """Return how long ago the snapshot was last read and found good; None for never."""
@@ -52,8 +56,9 @@ def _ignore(_: TenantDirectory) -> None:
 class DirectoryRefresher:
     """Holds the directory in use.
 
-    ``current`` may be read from anywhere at any time. ``on_change`` is called on the event loop after each swap and
-    must not raise. ``sleep``, ``clock`` (Unix seconds) and ``chance`` (0 <= x < 1) are arguments for tests.
+    ``current`` may be read from anywhere at any time. ``oldest`` is the lowest version of a snapshot that is accepted
+    at all. ``on_change`` is called on the event loop after each swap and must not raise. ``sleep``, ``clock`` (Unix
+    seconds) and ``chance`` (0 <= x < 1) are arguments for tests.
 
     Owner: the task that runs :meth:`run`; only a refresh writes ``current`` and ``state``, one at a time.
     """
@@ -63,7 +68,7 @@ class DirectoryRefresher:
         source: SnapshotSource,
         *,
         credentials: ServiceCredentials,
-        period_s: float = PERIOD_S,
+        oldest: int = 0,
         on_change: Callable[[TenantDirectory], None] = _ignore,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -73,7 +78,7 @@ class DirectoryRefresher:
         self.state = RefreshState()
         self._source: Final = source
         self._credentials: Final = credentials
-        self._period_s: Final = period_s
+        self._oldest: Final = oldest
         self._on_change: Final = on_change
         self._clock: Final = clock
         self._sleep: Final = sleep
@@ -81,12 +86,16 @@ class DirectoryRefresher:
         self._one_at_a_time: Final = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read the snapshot for the first time.
+        """Read the snapshot for the first time; where the source does not answer, what was kept of it.
 
         Raises: SnapshotRefusedError when there is nothing good to start with.
         """
         async with self._one_at_a_time:
-            await self._refresh()
+            try:
+                await self._refresh()
+            except SnapshotRefusedError as refused:
+                if refused.part is not Part.FILE or not await self._recall():
+                    raise
 
     async def refresh_now(self) -> bool:
         """Read the snapshot again, at a signal or on a timer, and return whether it was good."""
@@ -99,18 +108,20 @@ class DirectoryRefresher:
 
     async def run(self) -> None:
         """Load if that was not done yet, then refresh until cancelled. For a TaskGroup."""
-        if self.state.successes == 0:
+        if self.current.version == 0:
             await self.refresh_now()
-        await self._sleep(self._period_s * self._chance())
+        await self._sleep(self._source.pace.period_s * self._chance())
         while True:
             await self.refresh_now()
-            await self._sleep(self._period_s * (1 + _JITTER * (2 * self._chance() - 1)))
+            await self._sleep(pause_s(self._source.pace, self.state.consecutive_failures, self._chance()))
 
     async def _refresh(self) -> None:
         started = self._clock()
         try:
             directory, reused = await self._read_safely(int(started))
         except SnapshotRefusedError as refused:
+            if isinstance(refused, RevokedError):
+                self._stop_serving()
             self.state = msgspec.structs.replace(
                 self.state,
                 failed_at_s=started,
@@ -120,9 +131,12 @@ class DirectoryRefresher:
                 last_error_part=refused.part,
             )
             raise
+        changed = directory is not self.current
         self.current = directory
         self.state = msgspec.structs.replace(
             self.state,
+            revoked=False,
+            remembered=False,
             succeeded_at_s=started,
             consecutive_failures=0,
             successes=self.state.successes + 1,
@@ -131,7 +145,30 @@ class DirectoryRefresher:
             took_s=self._clock() - started,
             reused_tenants=reused,
         )
-        self._on_change(directory)
+        if changed:
+            self._on_change(directory)
+
+    def _stop_serving(self) -> None:
+        """Forget every tenant, and remember what was seen, so that nothing older brings them back."""
+        seen = self.current.standing.seen
+        self.current = TenantDirectory(standing=Standing(seen=seen))
+        self.state = msgspec.structs.replace(self.state, revoked=True)
+        self._on_change(self.current)
+
+    async def _recall(self) -> bool:
+        """Start with what was kept of the source, and return whether there was anything good."""
+        before = self.current
+        for offered in self._source.remembered():
+            try:
+                self.current, _ = await self._judge(offered, int(self._clock()))
+            except SnapshotRefusedError:
+                # What was kept before this piece is good, and the source will bring what is missing.
+                break
+        if self.current is before:
+            return False
+        self.state = msgspec.structs.replace(self.state, remembered=True)
+        self._on_change(self.current)
+        return True
 
     async def _read_safely(self, now_s: int) -> tuple[TenantDirectory, int]:
         """Read, and take a fault of our own for a refusal: it must not stop the proxy from serving."""
@@ -144,8 +181,26 @@ class DirectoryRefresher:
             raise SnapshotRefusedError(Part.FILE, reason) from fault
 
     async def _read(self, now_s: int) -> tuple[TenantDirectory, int]:
-        """Judge the snapshot portion by portion in a thread, letting the event loop breathe between two."""
-        portions = self._source.portions()
+        try:
+            return await self._read_once(now_s, whole=False)
+        except WholeNeededError:
+            return await self._read_once(now_s, whole=True)
+
+    async def _read_once(self, now_s: int, *, whole: bool) -> tuple[TenantDirectory, int]:
+        offered = await self._source.fetch(self.current, whole=whole)
+        if offered is None:
+            if now_s >= self.current.expires_at_s:
+                reason = "what is in use has expired, and the source has nothing newer; the vendor must publish anew"
+                raise SnapshotRefusedError(Part.HEAD, reason)
+            return self.current, len(self.current)
+        with offered:
+            judged = await self._judge(offered, now_s)
+            await asyncio.to_thread(offered.accepted)
+        return judged
+
+    async def _judge(self, offered: Offered, now_s: int) -> tuple[TenantDirectory, int]:
+        """Judge a snapshot portion by portion in a thread, letting the event loop breathe between two."""
+        portions = offered.portions()
         verifier: SnapshotVerifier | None = None
         while (portion := await asyncio.to_thread(_next, portions)) is not None:
             lines = portion
@@ -157,7 +212,12 @@ class DirectoryRefresher:
             await asyncio.to_thread(verifier.add, lines)
         if verifier is None:
             raise SnapshotRefusedError(Part.FORMAT, "it is empty")
-        return await asyncio.to_thread(verifier.finish), verifier.reused
+        directory = await asyncio.to_thread(verifier.finish)
+        if directory.version < self._oldest:
+            raise SnapshotRefusedError(
+                Part.FORMAT, f"its version {directory.version} is older than {self._oldest}, which is set as the oldest"
+            )
+        return directory, verifier.reused
 
     def _begin(self, first_line: bytes, now_s: int) -> SnapshotVerifier:
         return SnapshotVerifier(
@@ -168,6 +228,12 @@ class DirectoryRefresher:
             previous=self.current,
             source=self._source.name,
         )
+
+
+def pause_s(pace: Pace, failures: int, chance: float) -> float:
+    """Return how long to wait before the next refresh, give or take a tenth; longer after every failure in a row."""
+    wait_s = pace.period_s if failures == 0 else min(pace.longest_s, pace.retry_s * 2 ** min(failures - 1, 16))
+    return wait_s * (1 + _JITTER * (2 * chance - 1))
 
 
 def _next(portions: Iterator[list[bytes]]) -> list[bytes] | None:

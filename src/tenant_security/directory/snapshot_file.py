@@ -8,8 +8,11 @@ Source: docs/formats-trust.md, "Snapshot file".
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from types import TracebackType
+from typing import Final, Self
 
+from tenant_security.directory.source import Offered, Pace
+from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.trust.refusal import Part, SnapshotRefusedError
 
 FILE_CAP_BYTES: Final = 4 * 1024**3
@@ -17,26 +20,14 @@ FILE_CAP_BYTES: Final = 4 * 1024**3
 LINE_CAP_BYTES: Final = 64 * 1024**2
 """Units: bytes. The first line holds every author, about 190 bytes each, and every identity's wraps, about 3.4 KB
 each; other lines are a few KB."""
+PERIOD_S: Final = 600.0
+"""Units: seconds. How often a file is read."""
 PORTION_BYTES: Final = 512 * 1024
 """Units: bytes. How much is read and judged at once, in a thread: some 150 tenants."""
 
 
-class SnapshotSource(Protocol):
-    """Where snapshots come from."""
-
-    @property
-    def name(self) -> str:
-        """What to call it on a health page."""
-
-    def portions(self) -> Iterator[list[bytes]]:
-        """Yield the lines of the snapshot as it is now, without line breaks, in portions. Blocks: run it in a thread.
-
-        Raises: SnapshotRefusedError when it cannot be read.
-        """
-
-
 class SnapshotFile:
-    """A snapshot in a file."""
+    """A snapshot in a file. As a source, it offers the file anew whenever it is asked, every ``period_s`` seconds."""
 
     def __init__(
         self,
@@ -45,8 +36,10 @@ class SnapshotFile:
         file_cap_bytes: int = FILE_CAP_BYTES,
         line_cap_bytes: int = LINE_CAP_BYTES,
         portion_bytes: int = PORTION_BYTES,
+        period_s: float = PERIOD_S,
     ) -> None:
         self._path: Final = path
+        self._period_s: Final = period_s
         self._file_cap_bytes: Final = file_cap_bytes
         self._line_cap_bytes: Final = line_cap_bytes
         self._portion_bytes: Final = portion_bytes
@@ -55,6 +48,30 @@ class SnapshotFile:
     def name(self) -> str:
         """The file's path."""
         return f"file {self._path}"
+
+    @property
+    def pace(self) -> Pace:
+        """It is read every so often."""
+        return Pace(self._period_s, self._period_s, self._period_s)
+
+    async def fetch(self, current: TenantDirectory, *, whole: bool) -> Offered:  # noqa: ARG002 - it is always whole
+        """See :class:`SnapshotSource`."""
+        return self
+
+    def remembered(self) -> Iterator[Offered]:
+        """Nothing: the file is its own memory."""
+        return iter(())
+
+    def accepted(self) -> None:
+        """Nothing is to be done."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
 
     def portions(self) -> Iterator[list[bytes]]:
         """Yield the lines in portions.

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar, assert_never, cast
@@ -21,16 +21,19 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from tenant_security.outbound.flow import (
+    Compute,
     Download,
     Effect,
     Flow,
     Forget,
     Lasting,
+    Pause,
     ReadFile,
     Reason,
     Request,
     Response,
     Shared,
+    Together,
     UnreachableError,
 )
 from tenant_security.outbound.sharing import Holding, SharedValues
@@ -97,7 +100,8 @@ class Outbound:
 
     Trust: follows no redirect, keeps no cookie, reads no proxy or credentials from the environment, and prints no
     header or body. Certificates are checked against the system's authorities, or by ``ssl_context``. With
-    ``unix_socket`` every request goes to whoever listens on that path, whatever host its address names.
+    ``unix_socket`` every request goes to whoever listens on that path, whatever host its address names. With
+    ``environment_proxies`` it goes through the HTTP proxies that the environment and ``.netrc`` name.
     """
 
     def __init__(
@@ -106,11 +110,13 @@ class Outbound:
         *,
         ssl_context: ssl.SSLContext | None = None,
         unix_socket: Path | None = None,
+        environment_proxies: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or OutboundLimits()
         self._ssl_context = ssl_context
         self._unix_socket = unix_socket
+        self._environment_proxies = environment_proxies
         self._session: aiohttp.ClientSession | None = None
         self._shared = SharedValues(self._make, keep=self._limits.shared_values, clock=clock)
         self.traffic = Traffic()
@@ -123,7 +129,7 @@ class Outbound:
             headers={"User-Agent": _USER_AGENT},
             skip_auto_headers=_AUTOMATIC_HEADERS_LEFT_OUT,
             timeout=aiohttp.ClientTimeout(sock_connect=limits.connect_s, ceil_threshold=_NEVER_ROUND_S),
-            trust_env=False,
+            trust_env=self._environment_proxies,
         )
         return self
 
@@ -172,14 +178,19 @@ class Outbound:
         try:
             effect = flow.send(None) if asked is None else asked
             while True:
-                answer = await self._answer(effect, deadline, holdings)
+                if isinstance(effect, Compute):
+                    began = asyncio.get_running_loop().time()
+                    answer = await _computed(effect.work)
+                    deadline += asyncio.get_running_loop().time() - began
+                else:
+                    answer = await self._answer(effect, deadline, holdings)
                 effect = flow.throw(answer) if isinstance(answer, BaseException) else flow.send(answer)
         except StopIteration as end:
             return cast("T", end.value)
         finally:
             flow.close()
 
-    async def _answer(self, effect: Effect, deadline: float, holdings: dict[object, Holding]) -> object:
+    async def _answer(self, effect: Effect, deadline: float, holdings: dict[object, Holding]) -> object:  # noqa: C901, PLR0911 - one line for each kind
         """What to send into the flow; an exception is to be thrown into it."""
         left_s = deadline - asyncio.get_running_loop().time()
         match effect:
@@ -201,8 +212,31 @@ class Outbound:
                     return await asyncio.to_thread(_read, path, cap_bytes)
                 except OSError as failure:
                     return failure
+            case Pause(wait_s):
+                await asyncio.sleep(max(0.0, min(wait_s, left_s)))
+                return None
+            case Compute(work):
+                return await _computed(work)
+            case Together(flows, at_once):
+                return await self._together(flows, at_once, left_s)
             case _:
                 assert_never(effect)
+
+    async def _together(self, flows: Sequence[Flow[object]], at_once: int, left_s: float) -> list[object]:
+        outcomes: list[object] = [None] * len(flows)
+        waiting = iter(enumerate(flows))
+
+        async def worker(queue: Iterator[tuple[int, Flow[object]]]) -> None:
+            for index, flow in queue:
+                try:
+                    outcomes[index] = await self.run(flow, deadline_s=left_s)
+                except Exception as fault:  # noqa: BLE001 - the flow that asked for them decides
+                    outcomes[index] = fault
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_once, len(flows))):
+                group.create_task(worker(waiting))
+        return outcomes
 
     async def _make(self, make: Callable[[], Flow[Lasting[object]]]) -> Lasting[object]:
         return await self.run(make(), deadline_s=self._limits.shared_s)
@@ -246,6 +280,14 @@ class Outbound:
                 await _write_body(response, request.cap_bytes, into)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Response(response.status, headers, body)
+
+
+async def _computed(work: Callable[[], object]) -> object:
+    """What the work returned; an exception is to be thrown into the flow."""
+    try:
+        return await asyncio.to_thread(work)
+    except Exception as fault:  # noqa: BLE001 - it is the flow's own work, and the flow's to catch
+        return fault
 
 
 async def _read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:

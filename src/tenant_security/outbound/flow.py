@@ -1,6 +1,6 @@
 """What a flow may ask of its driver, and what it gets back."""
 
-from collections.abc import Callable, Generator, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, cast
@@ -109,7 +109,34 @@ class Download(NamedTuple):
     within_s: float
 
 
-Effect = Request | Shared | Forget | ReadFile | Download
+class Pause(NamedTuple):
+    """Asks to be left alone for so many seconds, such as before another attempt. They count towards the deadline."""
+
+    wait_s: float
+
+
+class Compute(NamedTuple):
+    """Asks for work that takes long and waits for nobody, such as the encryption of a large document.
+
+    The answer is what it returns; what it raises is thrown into the flow. An asynchronous driver runs it in a thread,
+    so it should do its work in pieces: one call into a library may hold the interpreter's lock to its end. The time
+    that it takes does not count towards the deadline.
+    """
+
+    work: Callable[[], object]
+
+
+class Together(NamedTuple):
+    """Asks for several flows to be run side by side, so many at once.
+
+    The answer is a list with the value or the exception of each, in their order.
+    """
+
+    flows: Sequence["Flow[object]"]
+    at_once: int
+
+
+Effect = Request | Shared | Forget | ReadFile | Download | Pause | Compute | Together
 Flow = Generator[Effect, object, T]
 
 
@@ -136,6 +163,21 @@ def download(request: Request, into: Path, within_s: float) -> Flow[Response]:
 def read_file(path: Path, cap_bytes: int = 65_536) -> Flow[bytes]:
     """Read a file of the operator's. Raises OSError."""
     return cast("bytes", (yield ReadFile(path, cap_bytes)))
+
+
+def pause(wait_s: float) -> Flow[None]:
+    """Wait."""
+    yield Pause(wait_s)
+
+
+def compute(work: Callable[[], T]) -> Flow[T]:
+    """Do long work without holding up others. Raises what the work raises."""
+    return cast("T", (yield Compute(work)))
+
+
+def together(flows: Sequence[Flow[T]], at_once: int) -> Flow[list[T | Exception]]:
+    """Run flows side by side and return the outcome of each."""
+    return cast("list[T | Exception]", (yield Together(cast("Sequence[Flow[object]]", flows), at_once)))
 
 
 def finished(flow: Flow[T]) -> T:

@@ -121,9 +121,8 @@ class Proxy:
         settings, log = self._settings, self._log
         outbox = Outbox(settings.send_high_water_mark + settings.event_channel_size)
         refresher = DirectoryRefresher(
-            SnapshotFile(settings.snapshot_file),
+            SnapshotFile(settings.snapshot_file, period_s=settings.refresh_s),
             credentials=self._credentials,
-            period_s=settings.refresh_s,
             on_change=lambda directory: changed(directory),  # noqa: PLW0108 - defined below, with what it clears
         )
         recorder = EventRecorder(outbox, lambda: refresher.current, counter=self._observed.events)

@@ -33,5 +33,12 @@ class WholeNeededError(SnapshotRefusedError):
         super().__init__(Part.FORMAT, reason)
 
 
+class RevokedError(SnapshotRefusedError):
+    """The vendor has revoked this service, in a document that verifies. It must not serve on with what it has."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Part.IDENTITY, reason)
+
+
 class BadEntryError(Exception):
     """One entry breaks a rule; its tenant is quarantined and nobody else notices."""

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -87,13 +88,11 @@ async def test_each_swap_is_told_once_and_a_failure_is_not(world: World) -> None
 
 
 async def test_a_fault_of_ours_is_a_failed_refresh_and_not_the_end(world: World) -> None:
-    class Broken:
-        name = "broken"
-
-        def portions(self) -> object:
+    class Broken(SnapshotFile):
+        def portions(self) -> Iterator[list[bytes]]:
             raise KeyError("oops")
 
-    fresh = DirectoryRefresher(Broken(), credentials=world.credentials)  # type: ignore[arg-type]
+    fresh = DirectoryRefresher(Broken(world.path), credentials=world.credentials)
     assert not await fresh.refresh_now()
     assert "unexpectedly (KeyError)" in str(fresh.state.last_error)
 
@@ -103,7 +102,7 @@ async def test_it_refreshes_on_a_splayed_and_then_jittered_timer(world: World) -
     world.write()
     steps = Steps()
     chances = iter([0.25, 0.0, 0.5, 0.999999])
-    fresh = refresher(world, period_s=600, sleep=steps.sleep, chance=lambda: next(chances))
+    fresh = refresher(world, sleep=steps.sleep, chance=lambda: next(chances))
     task = asyncio.create_task(fresh.run())
     assert await steps.asked.get() == 150
     assert (len(fresh.current), fresh.state.successes) == (1, 1)
