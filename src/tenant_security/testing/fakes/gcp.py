@@ -8,6 +8,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Mapping
+from email.utils import formatdate
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qs
@@ -128,7 +129,7 @@ class FakeGcp(FakeServer):
         """Take permissions back."""
         self._allowed -= {(who, resource, permission) for permission in permissions or (ENCRYPT, DECRYPT)}
 
-    def lies(self, name: str, **members: object) -> None:
+    def lies(self, name: str, /, **members: object) -> None:
         """Replace members of the next proper reply to requests of that name."""
         self._lies.setdefault(name, deque()).append(members)
 
@@ -154,9 +155,10 @@ class FakeGcp(FakeServer):
         }
         answer = answers.get(self.name(asked))
         try:
-            return _not_found() if answer is None else answer(asked)
+            made = _not_found() if answer is None else answer(asked)
         except RefusedError as refused:
-            return refused.answer
+            made = refused.answer
+        return made._replace(headers=(*made.headers, ("Date", formatdate(self.now_s(), usegmt=True))))
 
     def _crypt(self, asked: Asked) -> Answered:
         path = _CRYPT.fullmatch(asked.path)
