@@ -8,6 +8,7 @@ EVENTS_PORT ?= 5555
 STATE_DIR   ?= .state
 SEED        ?= demo
 ARGS        ?=
+UPGRADE     ?=
 
 BIN := $(VENV)/bin
 
@@ -58,13 +59,13 @@ bench: $(VENV)/.test-installed ## Measure, as ratios to yardsticks in the same r
 docs: $(VENV)/.test-installed ## Write the generated pages: settings, metrics, OpenAPI
 	@$(BIN)/python -m docs.generate
 
-lock: $(VENV)/bin/python ## Resolve the dependencies anew and pin them with hashes
+lock: $(VENV)/bin/python ## Pin the dependencies with hashes; with UPGRADE=--upgrade the newest of each
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-annotate --extra all --group build pyproject.toml --output-file requirements/run.txt --upgrade
+	  --no-annotate --extra all --group build pyproject.toml --output-file requirements/run.txt $(UPGRADE)
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-annotate --extra all --group build --group test pyproject.toml --constraints requirements/run.txt \
-	  --output-file requirements/test.txt --upgrade
+	  --no-annotate --extra all --group build --group test --group docs --group release pyproject.toml --constraints requirements/run.txt \
+	  --output-file requirements/test.txt $(UPGRADE)
 
 clean: ## Remove the environment and the caches; the state directory stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
