@@ -3,6 +3,8 @@
 Source: docs/formats-trust.md.
 """
 
+from collections.abc import Iterable
+
 from tenant_security.crypto.seal import SealingKey, Suite, seal_payload
 from tenant_security.crypto.signing import Kind, SigningKey, key_id
 from tenant_security.crypto.unseal import OpeningKey, open_payload
@@ -22,17 +24,7 @@ def seal_config(
     header: words.ConfigHeader, config_json: bytes, segment: words.Segment, author: SigningKey
 ) -> words.ConfigEnvelope:
     """Seal a config to a segment and sign it."""
-    header_bytes = words.encode(header)
-    dek, payload, commit = seal_payload(header_bytes, config_json)
-    signed = words.config_signed_bytes(header_bytes, payload, commit)
-    return words.ConfigEnvelope(
-        header=header_bytes,
-        payload=payload,
-        commit=commit,
-        author=author.key_id,
-        sig=author.sign(Kind.CONFIG, signed),
-        wrap=wrap_dek(dek, header_bytes, segment),
-    )
+    return seal_for_all(header, config_json, (segment,), author)[0]
 
 
 def wrap_dek(dek: bytes, header: bytes, segment: words.Segment) -> words.Wrap:
@@ -40,6 +32,20 @@ def wrap_dek(dek: bytes, header: bytes, segment: words.Segment) -> words.Wrap:
     info = words.config_dek_info(segment.id, segment.epoch, header)
     sealed = SealingKey(Suite(segment.suite), segment.public).seal(info, dek)
     return words.Wrap(segment=segment.id, epoch=segment.epoch, suite=segment.suite, sealed=sealed)
+
+
+def seal_for_all(
+    header: words.ConfigHeader, config_json: bytes, segments: Iterable[words.Segment], author: SigningKey
+) -> tuple[words.ConfigEnvelope, tuple[words.Wrap, ...]]:
+    """Seal a config once, wrap it to several segments and sign it. The envelope holds the first of the wraps."""
+    header_bytes = words.encode(header)
+    dek, payload, commit = seal_payload(header_bytes, config_json)
+    wraps = tuple(wrap_dek(dek, header_bytes, segment) for segment in segments)
+    signature = author.sign(Kind.CONFIG, words.config_signed_bytes(header_bytes, payload, commit))
+    envelope = words.ConfigEnvelope(
+        header=header_bytes, payload=payload, commit=commit, author=author.key_id, sig=signature, wrap=wraps[0]
+    )
+    return envelope, wraps
 
 
 def open_dek(envelope: words.ConfigEnvelope, key: OpeningKey) -> bytes:

@@ -161,6 +161,18 @@ class Vendor:
         self.approve_identity(request)
         return ServiceCredentials(name, request.config, segment, encryption, signing, self.root_fingerprint)
 
+    def add_bridge(self, name: str) -> ServiceCredentials:
+        """Make the identity of a vendor bridge here and let it in: it may sign for all tenants.
+
+        It opens what is sealed to the bridges' own segment, which is made with the first of them, and cannot open
+        what tenants seal to proxies. Raises: ValueError when the name is taken.
+        """
+        bridges = (segment.id for segment in self._manifest.segments if words.BRIDGE_TAG in segment.tags)
+        segment = next(bridges, None) or self.add_segment(tags=(words.BRIDGE_TAG,))
+        credentials = self.add_identity(name, segment=segment, tags=(words.BRIDGE_TAG,))
+        self.add_author(SigningKey(credentials.signing_seed).public, name, tenant=words.SHARED)
+        return credentials
+
     def approve_identity(self, request: IdentityRequest) -> None:
         """Let an identity in that was made elsewhere. Compare ``request.fingerprint`` with its maker's first.
 
@@ -191,10 +203,12 @@ class Vendor:
         if gone is None:
             raise UnknownNameError(f"there is no identity {name!r}")
         revoked = msgspec.structs.replace(gone, status=words.Status.REVOKED)
+        kept = tuple(author for author in self._manifest.authors if author.public != gone.signing)
         self._publish(
+            authors=kept,
             identities=tuple(revoked if known is gone else known for known in self._manifest.identities),
             segments=tuple(
-                self._next_epoch(segment) if _entitled(gone, segment) else segment
+                self._next_epoch(segment) if words.entitled(gone.tags, segment) else segment
                 for segment in self._manifest.segments
             ),
         )
@@ -342,7 +356,7 @@ class Vendor:
         made = {(wrap.segment, wrap.epoch, wrap.recipient): wrap for wrap in self._state.segment_wraps}
         for segment in manifest.segments:
             for identity in manifest.identities:
-                if identity.status is words.Status.ACTIVE and _entitled(identity, segment):
+                if identity.status is words.Status.ACTIVE and words.entitled(identity.tags, segment):
                     at = segment.id, segment.epoch, key_id(identity.encryption)
                     yield made.get(at) or self._wrap(segment, identity)
 
@@ -366,7 +380,3 @@ def _seed_name(segment: int, epoch: int) -> str:
 
 def _segment(number: int, epoch: int, suite: Suite, seed: Secret[bytes], tags: tuple[str, ...]) -> words.Segment:
     return words.Segment(id=number, epoch=epoch, suite=suite.value, public=OpeningKey(suite, seed).public, tags=tags)
-
-
-def _entitled(identity: words.ServiceIdentity, segment: words.Segment) -> bool:
-    return set(segment.tags) <= set(identity.tags)

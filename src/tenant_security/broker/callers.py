@@ -7,6 +7,8 @@ everything that is not there is refused.
 from enum import Enum
 from typing import Final, NamedTuple
 
+import msgspec
+
 from tenant_security.broker.audit import Actor
 from tenant_security.broker.refusals import ForbiddenError, NotFoundError
 
@@ -51,6 +53,8 @@ RIGHTS: Final[dict[Role, frozenset[Right]]] = {
 }
 """What each role may."""
 
+_REQUESTOR_CHARS: Final = 200
+
 TENANTS_OWN: Final = frozenset({Right.READ, Right.SIGN, Right.PEOPLE, Right.SECRETS})
 """What can be asked for at all by somebody of a tenant, and only about that tenant."""
 
@@ -64,6 +68,13 @@ class Caller(NamedTuple):
     tenant: str | None = None
     segments: frozenset[int] = frozenset()
     """The segments of a service, by its tags."""
+
+    def on_behalf_of(self, requestor: str) -> "Caller":
+        """Write down, with everything that a bridge does, for whom it says that it does it."""
+        if self.role is not Role.BRIDGE or not requestor:
+            return self
+        printable = "".join(letter if letter.isprintable() else " " for letter in requestor[:_REQUESTOR_CHARS])
+        return self._replace(actor=msgspec.structs.replace(self.actor, name=f"{self.actor.name} for {printable}"))
 
     def require(self, right: Right, vendor: str, tenant: str | None = None) -> None:
         """Refuse what this caller may not do.

@@ -21,6 +21,9 @@ from tenant_security.crypto.request_tokens import SCHEME, Asking
 BODY_CAP_BYTES: Final = 16 * 1_048_576
 """The longest body of a request. Units: bytes."""
 
+REQUESTOR_HEADER: Final = "icl-requestor-id"
+"""Whom a bridge asks for. It is believed of bridges alone, and only written down."""
+
 Asked = Request[None, None, State]
 
 
@@ -59,7 +62,9 @@ async def caller_of(request: Asked, broker: Broker, vendor: str | None) -> Calle
         raw_path: bytes = request.scope["raw_path"]
         query: bytes = request.scope["query_string"]
         target = (raw_path + b"?" + query if query else raw_path).decode("latin-1")
-        return await broker.identify.signed(proof, Asking(request.method, target, await request.body()), vendor)
+        asking = Asking(request.method, target, await request.body())
+        caller = await broker.identify.signed(proof, asking, vendor)
+        return caller.on_behalf_of(request.headers.get(REQUESTOR_HEADER, ""))
     if scheme == "Bearer" and proof.startswith(API_KEY_PREFIX):
         return await broker.identify.api_key(proof)
     raise NotSignedInError("say who you are: sign in, sign the request, or bring an API key")

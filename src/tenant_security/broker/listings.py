@@ -12,6 +12,7 @@ from tenant_security.wire import broker_api as api
 T = TypeVar("T")
 
 MOST_ON_A_PAGE: Final = 1_000
+_MOST_DIGITS: Final = 10
 
 
 class Paging(NamedTuple):
@@ -42,7 +43,7 @@ async def tenants(
         chosen = chosen.where(accepted if status == "accepted" else sa.not_(accepted))
     sorts = {"name": table.c.name, "id": table.c.id, "created": table.c.created_ms, "updated": table.c.updated_ms}
     rows, page = await _page(connection, chosen, paging, sorts, table.c.number)
-    tags = await _tags_of(connection, [row.number for row in rows])
+    tags = await tags_of(connection, [row.number for row in rows])
     return page(rows, lambda row: _tenant(row, tags.get(row.number, ())))
 
 
@@ -50,7 +51,7 @@ async def tenant(connection: AsyncConnection, row: sa.Row[Any]) -> api.Tenant:
     """Describe one tenant from its row."""
     used = schema.assignments
     found = await connection.execute(sa.select(used.c.config).where(used.c.tenant == row.number, used.c.is_primary))
-    tags = await _tags_of(connection, [row.number])
+    tags = await tags_of(connection, [row.number])
     return _tenant(row, tags.get(row.number, ()), found.scalar_one_or_none())
 
 
@@ -126,7 +127,7 @@ async def assignments(
         states = {"active": table.c.active, "disabled": sa.not_(table.c.active), "primary": table.c.is_primary}
         chosen = chosen.where(states[status])
     if query:
-        chosen = chosen.where(sa.or_(_contains(tenants_.c.id, query), _contains(tenants_.c.name, query)))
+        chosen = chosen.where(_about(query, tenants_, table.c.config))
     sorts = {
         "active": table.c.active,
         "primary": table.c.is_primary,
@@ -168,8 +169,10 @@ class SecretFilter(NamedTuple):
     updated_since_ms: int | None = None
     query: str | None = None
     tenants: Sequence[str] = ()
-    tags: Sequence[str] = ()
+    tags: Sequence[int] = ()
     """Ids: secrets of tenants that have any of them."""
+    numbers: Sequence[int] = ()
+    """Only these."""
 
 
 async def secrets(
@@ -188,7 +191,9 @@ async def secrets(
     if wanted.updated_since_ms is not None:
         conditions.append(table.c.updated_ms >= wanted.updated_since_ms)
     if wanted.query:
-        conditions.append(sa.or_(_contains(tenants_.c.id, wanted.query), _contains(tenants_.c.name, wanted.query)))
+        conditions.append(_about(wanted.query, tenants_, table.c.config, table.c.path))
+    if wanted.numbers:
+        conditions.append(table.c.number.in_(wanted.numbers))
     if wanted.tenants:
         conditions.append(tenants_.c.id.in_(wanted.tenants))
     if wanted.tags:
@@ -201,11 +206,11 @@ async def secrets(
     )
     sorts = {"created": table.c.created_ms, "updated": table.c.updated_ms}
     rows, page = await _page(connection, chosen, paging, sorts, table.c.number)
-    tags_of = await _tags_of(connection, [row.tenant for row in rows])
-    return page(rows, lambda row: secret(row, row.tenant_id, tags_of.get(row.tenant, ())))
+    tagged_with = await tags_of(connection, [row.tenant for row in rows])
+    return page(rows, lambda row: secret(row, row.tenant_id, tagged_with.get(row.tenant, ())))
 
 
-def secret(row: sa.Row[Any], tenant_id: str, tags: tuple[str, ...]) -> api.TenantSecret:
+def secret(row: sa.Row[Any], tenant_id: str, tags: tuple[int, ...]) -> api.TenantSecret:
     """Describe a secret from its row."""
     return api.TenantSecret(
         id=row.id,
@@ -261,6 +266,16 @@ def _contains(column: sa.ColumnElement[str], text: str) -> sa.ColumnElement[bool
     return sa.func.lower(column).contains(text.lower(), autoescape=True)
 
 
+def _about(
+    query: str, tenants_: sa.Table, config: sa.ColumnElement[int], *texts: sa.ColumnElement[str]
+) -> sa.ColumnElement[bool]:
+    """Whether a row has to do with what somebody looks for: a tenant, by id or name, or the number of a config."""
+    found = [_contains(column, query) for column in (tenants_.c.id, tenants_.c.name, *texts)]
+    if query.isascii() and query.isdigit() and len(query) < _MOST_DIGITS:
+        found.append(config == int(query))
+    return sa.or_(*found)
+
+
 def _count(table: sa.Table, config: sa.Table) -> sa.ScalarSelect[int]:
     return (
         sa.select(sa.func.count())
@@ -270,18 +285,19 @@ def _count(table: sa.Table, config: sa.Table) -> sa.ScalarSelect[int]:
     )
 
 
-async def _tags_of(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, tuple[str, ...]]:
+async def tags_of(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Return the ids of these tenants' tags."""
     tagged = schema.tenant_tags
     rows = await connection.execute(
         sa.select(tagged).where(tagged.c.tenant.in_(numbers)).order_by(tagged.c.tenant, tagged.c.tag)
     )
-    found: dict[int, tuple[str, ...]] = {}
+    found: dict[int, tuple[int, ...]] = {}
     for row in rows:
         found[row.tenant] = (*found.get(row.tenant, ()), row.tag)
     return found
 
 
-def _tenant(row: sa.Row[Any], tags: tuple[str, ...], primary: int | None = None) -> api.Tenant:
+def _tenant(row: sa.Row[Any], tags: tuple[int, ...], primary: int | None = None) -> api.Tenant:
     return api.Tenant(
         id=row.id,
         name=row.name,

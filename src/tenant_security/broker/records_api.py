@@ -7,7 +7,7 @@ from litestar import Controller, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Raw
 
-from tenant_security.broker import audit_log, listings, secrets, tags, tenants
+from tenant_security.broker import audit_log, listings, secrets, tenants
 from tenant_security.broker.audit import StoredRow
 from tenant_security.broker.callers import Right
 from tenant_security.broker.http import Asked, GivenBroker, caller_of
@@ -78,12 +78,15 @@ class RecordsApi(Controller):
         updated_since: Annotated[int | None, QueryParameter(name="updatedSince")] = None,
         text: Annotated[str | None, QueryParameter(name="query")] = None,
         tenant: FromQuery[list[str] | None] = None,
-        tag: FromQuery[list[str] | None] = None,
+        tag: FromQuery[list[int] | None] = None,
+        number: FromQuery[list[int] | None] = None,
     ) -> api.Page[api.TenantSecret]:
         """List tenant secrets, wrapped as they are. Times are Unix milliseconds."""
         caller = await caller_of(request, broker, vendor)
         caller.require(Right.READ, vendor)
-        wanted = SecretFilter(type_, migration, rotation, created_since, updated_since, text, tenant or (), tag or ())
+        wanted = SecretFilter(
+            type_, migration, rotation, created_since, updated_since, text, tenant or (), tag or (), number or ()
+        )
         async with broker.database.read() as connection:
             paging = Paging(page, page_size, sort, direction == "desc")
             return await listings.secrets(connection, vendor, paging, wanted)
@@ -107,8 +110,8 @@ class RecordsApi(Controller):
         async with broker.change(caller) as change:
             row: sa.Row[Any] = await steps[step](change, tenant, secret)
             owner = await tenants.tenant_row(change.connection, vendor, tenant)
-            tagged = tuple(sorted(await tags.tag_texts(change.connection, owner.number)))
-        return listings.secret(row, tenant, tagged)
+            tagged = await listings.tags_of(change.connection, [owner.number])
+        return listings.secret(row, tenant, tagged.get(owner.number, ()))
 
 
 def _entry(stored: StoredRow) -> api.AuditEntry:

@@ -128,7 +128,7 @@ service_accounts: Final = Table(
 tags: Final = Table(
     "tags",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=True),
     Column("vendor", ForeignKey("vendors.id"), nullable=False),
     Column("text", Text, nullable=False),
     Column("is_default", Boolean, nullable=False),

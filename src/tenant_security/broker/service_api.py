@@ -8,13 +8,14 @@ from litestar import Controller, Response, get, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
-from tenant_security.broker import schema
+from tenant_security.broker import schema, vendors
 from tenant_security.broker.callers import Caller, Right
 from tenant_security.broker.http import Asked, Broker, GivenBroker, caller_of
 from tenant_security.broker.published import chunks
 from tenant_security.broker.refusals import ConflictError, ForbiddenError
 from tenant_security.broker.secrets import NewSecret, create_secret, tenant_secrets
 from tenant_security.wire import service_api as api
+from tenant_security.wire.broker_api import VendorDocuments
 
 _JSON_LINES = "application/jsonl"
 
@@ -56,6 +57,14 @@ class ServiceApi(Controller):
                 return Response(changes, media_type=_JSON_LINES, headers=headers)
         path = await broker.published.whole(caller.vendor, segment)
         return Stream(chunks(path), media_type=_JSON_LINES, headers=headers)
+
+    @get("/vendor")
+    async def vendor(self, request: Asked, broker: GivenBroker) -> VendorDocuments:
+        """Send the service's own vendor's keys."""
+        caller = await caller_of(request, broker, None)
+        caller.require(Right.SERVE, caller.vendor)
+        async with broker.database.read() as connection:
+            return await vendors.read_documents(connection, caller.vendor)
 
     @get("/secrets")
     async def secrets(self, request: Asked, broker: GivenBroker, tenant: FromQuery[str]) -> api.StoredSecrets:

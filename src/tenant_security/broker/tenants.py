@@ -18,7 +18,7 @@ GRACE_MS: Final = 36 * 3_600_000
 
 
 async def create_tenant(
-    change: Change, tenant_id: str, name: str, *, tags: frozenset[str], leasing_required: bool | None = None
+    change: Change, tenant_id: str, name: str, *, tags: frozenset[int], leasing_required: bool | None = None
 ) -> int:
     """Make a tenant and return its number.
 
@@ -60,8 +60,8 @@ async def update_tenant(
     *,
     name: str | None = None,
     leasing_required: bool | None = None,
-    add_tags: frozenset[str] = frozenset(),
-    remove_tags: frozenset[str] = frozenset(),
+    add_tags: frozenset[int] = frozenset(),
+    remove_tags: frozenset[int] = frozenset(),
 ) -> None:
     """Change what the vendor may change without a signature. ``leasing_required`` counts once a record says it too.
 

@@ -37,7 +37,7 @@ class VendorTrust(NamedTuple):
         """Return the newest epochs of the segments that serve whoever has these tags."""
         numbers = sorted({segment.id for segment in self.manifest.segments})
         newest = [segment for number in numbers if (segment := self.segment(number)) is not None]
-        return tuple(segment for segment in newest if tags.issuperset(segment.tags))
+        return tuple(segment for segment in newest if words.entitled(tags, segment))
 
 
 async def vendor_trust(connection: AsyncConnection, vendor: str) -> VendorTrust:

@@ -12,7 +12,6 @@ from tenant_security.broker.http import Asked, Broker, GivenBroker, caller_of
 from tenant_security.broker.listings import Paging
 from tenant_security.broker.refusals import NotFoundError
 from tenant_security.broker.sealed_configs import read_configs
-from tenant_security.broker.trusted import vendor_trust
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import snapshot as words
 
@@ -33,18 +32,8 @@ class VendorApi(Controller):
     async def documents(self, request: Asked, broker: GivenBroker, vendor: FromPath[str]) -> api.VendorDocuments:
         """Send the vendor's root, its manifest and the segments' seeds as sealed to each recipient."""
         await _may(request, broker, Right.READ, vendor)
-        wraps = schema.segment_wraps
         async with broker.database.read() as connection:
-            trust = await vendor_trust(connection, vendor)
-            rows = await connection.execute(
-                sa.select(wraps)
-                .where(wraps.c.vendor == vendor)
-                .order_by(wraps.c.segment, wraps.c.epoch, wraps.c.recipient)
-            )
-            sealed = tuple(
-                words.SegmentWrap(row.segment, row.epoch, row.recipient, row.suite, row.sealed) for row in rows
-            )
-        return api.VendorDocuments(trust.root_signed, trust.manifest_signed, sealed)
+            return await vendors.read_documents(connection, vendor)
 
     @put("/documents", status_code=204)
     async def put_documents(

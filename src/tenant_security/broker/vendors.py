@@ -2,6 +2,7 @@
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tenant_security.broker import schema
 from tenant_security.broker.database import Change
@@ -60,6 +61,19 @@ async def put_documents(change: Change, documents: VendorDocuments) -> None:
     await _follow_identities(change, manifest)
     detail = {"manifestVersion": manifest.version, "rootVersion": root.version, "signedBy": documents.manifest.key}
     await change.record("vendor.documents", change.vendor, detail=detail)
+
+
+async def read_documents(connection: AsyncConnection, vendor: str) -> VendorDocuments:
+    """Read a vendor's root, its manifest and the segments' seeds as sealed to each recipient.
+
+    Raises: NotFoundError.
+    """
+    trust, wraps = await vendor_trust(connection, vendor), schema.segment_wraps
+    rows = await connection.execute(
+        sa.select(wraps).where(wraps.c.vendor == vendor).order_by(wraps.c.segment, wraps.c.epoch, wraps.c.recipient)
+    )
+    sealed = tuple(words.SegmentWrap(row.segment, row.epoch, row.recipient, row.suite, row.sealed) for row in rows)
+    return VendorDocuments(trust.root_signed, trust.manifest_signed, sealed)
 
 
 async def put_head(change: Change, signed: words.Signed) -> words.Head:
@@ -138,6 +152,10 @@ def _columns(documents: VendorDocuments, root: words.Root, manifest: words.Manif
     }
 
 
+def _kind(identity: words.ServiceIdentity) -> str:
+    return next((tag for tag in (words.BRIDGE_TAG, words.LOGDRIVER_TAG) if tag in identity.tags), "proxy")
+
+
 async def _keep_wraps(change: Change, documents: VendorDocuments) -> None:
     wraps = schema.segment_wraps
     await change.connection.execute(wraps.delete().where(wraps.c.vendor == change.vendor))
@@ -171,7 +189,7 @@ async def _follow_identities(change: Change, manifest: words.Manifest) -> None:
                 accounts.insert().values(
                     vendor=change.vendor,
                     id=identity.id,
-                    kind="proxy",
+                    kind=_kind(identity),
                     changed_ms=change.now_ms,
                     **says,
                     **change.made,

@@ -22,7 +22,11 @@ _OK: Final = 200
 _NOTHING: Final = 204
 _UNCHANGED: Final = 304
 
+REQUESTOR_HEADER: Final = "icl-requestor-id"
+_GOOD: Final = frozenset({200, 201, 204})
+
 T = TypeVar("T", bound=msgspec.Struct)
+A = TypeVar("A")
 
 
 class BrokerRefusedError(Exception):
@@ -116,6 +120,30 @@ def send_status(account: BrokerAccount, status: api.Status) -> Flow[None]:
     response = yield from send(signed_request(account, "POST", api.STATUS_PATH, msgspec.json.encode(status)))
     if response.status != _NOTHING:
         raise _refused(response)
+
+
+def ask(
+    account: BrokerAccount,
+    method: str,
+    target: str,
+    kind: type[A],
+    *,
+    body: msgspec.Struct | None = None,
+    requestor: str = "",
+) -> Flow[A]:
+    """Ask any endpoint of the broker and read its answer as ``kind``; ``type(None)`` where there is none.
+
+    ``target`` is path and query. ``requestor`` is for whom a bridge asks. Raises: BrokerRefusedError; UnreachableError.
+    """
+    headers = ((REQUESTOR_HEADER, requestor),) if requestor else ()
+    encoded = b"" if body is None else msgspec.json.encode(body)
+    response = yield from send(signed_request(account, method, target, encoded, headers))
+    if response.status not in _GOOD:
+        raise _refused(response)
+    try:
+        return msgspec.json.decode(response.body or b"null", type=kind)
+    except msgspec.DecodeError:
+        raise BrokerRefusedError(response.status, "something that is not what it documents") from None
 
 
 def _read(response: Response, kind: type[T]) -> T:

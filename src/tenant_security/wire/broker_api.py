@@ -96,7 +96,7 @@ class Tenant(_Said, frozen=True):
     leasing_required: bool
     primary_config: int | None
     record_version: int
-    tags: tuple[str, ...]
+    tags: tuple[int, ...]
     created_by: CreatedBy
     created: int
     updated: int
@@ -107,7 +107,7 @@ class NewTenant(_Said, frozen=True):
 
     id: Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,255}\Z")]
     name: Name
-    tags: tuple[str, ...] | None = None
+    tags: tuple[int, ...] | None = None
     leasing_required: bool | None = None
 
 
@@ -116,8 +116,8 @@ class TenantUpdate(_Said, frozen=True):
 
     name: Name | None = None
     leasing_required: bool | None = None
-    tag_additions: tuple[str, ...] = ()
-    tag_removals: tuple[str, ...] = ()
+    tag_additions: tuple[int, ...] = ()
+    tag_removals: tuple[int, ...] = ()
 
 
 class Config(_Said, frozen=True):
@@ -154,7 +154,7 @@ class Assignment(_Said, frozen=True):
 class Tag(_Said, frozen=True):
     """A tag."""
 
-    id: str
+    id: int
     text: str
     default: bool
     tenants: int
@@ -174,7 +174,7 @@ class TenantSecret(_Said, frozen=True):
     id: str
     number: int
     tenant: str
-    tags: tuple[str, ...]
+    tags: tuple[int, ...]
     type: str
     path: str
     fingerprint: bytes

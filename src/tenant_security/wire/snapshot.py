@@ -12,6 +12,7 @@ Source: docs/formats-trust.md.
 """
 
 import hashlib
+from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -106,6 +107,21 @@ class ServiceIdentity(_Words, frozen=True):
     signing: Ed25519Public
     tags: tuple[Name, ...]
     status: Status
+
+
+BRIDGE_TAG: Final = "bridge"
+LOGDRIVER_TAG: Final = "logdriver"
+"""Tags that say what a service is; one without either is a proxy."""
+
+
+def entitled(tags: Iterable[str], segment: Segment) -> bool:
+    """Whether a service with these tags may open what is sealed to a segment: it has all of the segment's tags.
+
+    Bridges are let into segments of their own only, those that have :data:`BRIDGE_TAG`, and nobody else into these:
+    a bridge opens the vendor's configs, which are sealed to its segment too, and cannot open those of tenants.
+    """
+    had = set(tags)
+    return had.issuperset(segment.tags) and (BRIDGE_TAG in had) == (BRIDGE_TAG in segment.tags)
 
 
 class May(Enum):

@@ -75,7 +75,7 @@ class World:
         self.now_s = NOW_S
         self.database = database
         self.vendor = Vendor.create(directory / "vendor", "acme", clock=lambda: self.now_s)
-        self.tag = ""
+        self.tag = 0
         self.actor = ALICE
 
     def change(self, actor: Actor | None = None):

@@ -252,7 +252,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "tags",
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("vendor", sa.Text(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("is_default", sa.Boolean(), nullable=False),
@@ -411,7 +411,7 @@ def upgrade() -> None:
     op.create_table(
         "tenant_tags",
         sa.Column("tenant", sa.Integer(), nullable=False),
-        sa.Column("tag", sa.Text(), nullable=False),
+        sa.Column("tag", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["tag"], ["tags.id"], name=op.f("fk_tenant_tags_tag"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["tenant"], ["tenants.number"], name=op.f("fk_tenant_tags_tenant"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("tenant", "tag", name=op.f("pk_tenant_tags")),
