@@ -68,7 +68,7 @@ class EventRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class NativeFields(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
-    """``iclFields`` of the native form: nulls are left out, the proxy's ray id is added."""
+    """``iclFields`` of the native form: nulls are left out, the ray ids of proxy and logdriver are added."""
 
     event: str
     requesting_id: str
@@ -77,6 +77,7 @@ class NativeFields(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_d
     object_id: str | None = None
     request_id: str | None = None
     tsp_ray_id: str | None = None
+    logdriver_ray_id: str | None = None
 
 
 class NativeEvent(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -90,6 +91,8 @@ class NativeEvent(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     sequence: int
     instance: str
     operation: Operation | msgspec.UnsetType = msgspec.UNSET
+    truncated: bool | msgspec.UnsetType = msgspec.UNSET
+    """Texts were cut to what a sink takes."""
 
 
 def event_id(record: EventRecord) -> str:

@@ -6,45 +6,26 @@ changes; ``credentials`` prove who we are and are rotated. Both travel sealed; t
 Source: docs/formats.md, "KMS configs"; the vendor bridge's config bodies.
 """
 
-import binascii
 from typing import Any, Final
 
 import msgspec
 
 from tenant_security.errors import Code, TenantSecurityError
-from tenant_security.secret import Secret
 from tenant_security.wire.kms.aws import AwsKmsConfig
 from tenant_security.wire.kms.azure import AzureKmsConfig
 from tenant_security.wire.kms.gcp import GcpKmsConfig
 from tenant_security.wire.kms.local import LocalKmsConfig
 from tenant_security.wire.kms.thales import ThalesKmsConfig
 from tenant_security.wire.kms.vault import VaultKmsConfig
+from tenant_security.wire.secret_members import decode_secret
 
 KmsConfig = LocalKmsConfig | AwsKmsConfig | AzureKmsConfig | GcpKmsConfig | ThalesKmsConfig | VaultKmsConfig
-
-_KEY_BYTES: Final = 32
 
 # The vendor's schema says `keyID` for AWS and `keyId` for Thales. People write either for both.
 _SPELLINGS: Final = {"AWS": ("keyId", "keyID"), "THALES": ("keyID", "keyId")}
 
 
-def _secret(kind: type, value: Any) -> Any:
-    if kind != Secret[bytes] and kind != Secret[str]:
-        raise TypeError(f"no decoder for {kind}")
-    if not isinstance(value, str) or not value:
-        raise ValueError("expected a non-empty string")
-    if kind == Secret[str]:
-        return Secret(value)
-    try:
-        decoded = binascii.a2b_base64(value, strict_mode=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("expected base64") from None
-    if len(decoded) != _KEY_BYTES:
-        raise ValueError("expected 32 bytes of key")
-    return Secret(decoded)
-
-
-_decoder: Final[msgspec.json.Decoder[KmsConfig]] = msgspec.json.Decoder(KmsConfig, dec_hook=_secret)
+_decoder: Final[msgspec.json.Decoder[KmsConfig]] = msgspec.json.Decoder(KmsConfig, dec_hook=decode_secret)
 
 
 def decode_kms_config(text: bytes) -> KmsConfig:

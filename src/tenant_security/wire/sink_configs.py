@@ -1,0 +1,33 @@
+"""What a tenant admin writes down to have events sent somewhere, one type per kind of sink.
+
+A config names one sink; a tenant has as many as it likes. The config travels sealed; the decoded object lives in memory
+only.
+
+Source: docs/sinks.md.
+"""
+
+from typing import Final
+
+import msgspec
+
+from tenant_security.wire.secret_members import decode_secret
+from tenant_security.wire.sinks.stdout import StdoutSinkConfig
+from tenant_security.wire.sinks.webhook import WebhookSinkConfig
+
+SinkConfig = StdoutSinkConfig | WebhookSinkConfig
+
+_decoder: Final[msgspec.json.Decoder[SinkConfig]] = msgspec.json.Decoder(SinkConfig, dec_hook=decode_secret)
+
+
+class SinkConfigError(Exception):
+    """A config that cannot be read or cannot work. The message names the member, never its value."""
+
+
+def decode_sink_config(text: bytes) -> SinkConfig:
+    """Read a config as its author sealed it. Raises: SinkConfigError."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError as wrong:
+        raise SinkConfigError(f"The sink configuration cannot be read: {wrong}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise SinkConfigError("The sink configuration cannot be read: it is not JSON") from None
