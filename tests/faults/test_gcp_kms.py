@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.caller import KmsCaller, KmsCallRecord
@@ -17,6 +15,7 @@ from tenant_security.kms.gcp.meanings import OAUTH, REASONS, STATUSES, VIOLATION
 from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.driver import Outbound, OutboundLimits
+from tenant_security.testing.fakes.dialling import DiallingOutbound
 from tenant_security.testing.fakes.gcp import ACT_AS, DECRYPT, ENCRYPT, FakeGcp
 from tenant_security.testing.fakes.gcp_accounts import ServiceAccount
 from tenant_security.testing.fakes.gcp_keys import CryptoKey, State
@@ -25,31 +24,6 @@ from tenant_security.testing.fakes.server import Answered, Mishap
 from tenant_security.wire.kms_configs import decode_kms_config
 
 DEK = bytes(range(32))
-
-
-class Dialled(AbstractResolver):
-    """Finds Google's names on this machine."""
-
-    def __init__(self, fake: FakeGcp) -> None:
-        self._fake = fake
-
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        address, port = self._fake.dial[host]
-        return [ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)]
-
-    async def close(self) -> None:
-        pass
-
-
-class DiallingOutbound(Outbound):
-    """The real driver, but for the addresses of names."""
-
-    def __init__(self, fake: FakeGcp, limits: OutboundLimits) -> None:
-        super().__init__(limits)
-        self._fake = fake
-
-    def _connector(self) -> aiohttp.BaseConnector:
-        return aiohttp.TCPConnector(ssl=self._fake.trusting(), resolver=Dialled(self._fake), use_dns_cache=False)
 
 
 class World:
@@ -114,7 +88,7 @@ class World:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with FakeGcp() as google, DiallingOutbound(google, OutboundLimits(attempt_s=10)) as outbound:
+    async with FakeGcp() as google, DiallingOutbound([google], OutboundLimits(attempt_s=10)) as outbound:
         yield World(google, outbound)
 
 

@@ -47,6 +47,7 @@ _CRYPT: Final = re.compile(
     r"(?:/cryptoKeyVersions/(?P<version>[0-9]+))?:(?P<verb>encrypt|decrypt)"
 )
 _ACT_AS: Final = re.compile(r"/v1/projects/-/serviceAccounts/(?P<email>[^/:]+):generateAccessToken")
+_BOUNDARY: Final = re.compile(r"/v1/projects/-/serviceAccounts/[^/:]+/allowedLocations")
 _METADATA: Final = "/computeMetadata/v1/instance/service-accounts/default/token"
 _MEMBERS: Final = {
     verb: {member, member + "Crc32c", "additionalAuthenticatedData", "additionalAuthenticatedDataCrc32c"}
@@ -67,7 +68,10 @@ class Project:
 
 
 class FakeGcp(FakeServer):
-    """The fake. ``seen`` counts ``encrypt``, ``decrypt``, ``token``, ``sts``, ``act-as`` and ``metadata``."""
+    """The fake.
+
+    ``seen`` counts ``encrypt``, ``decrypt``, ``token``, ``sts``, ``act-as``, ``boundary`` and ``metadata``.
+    """
 
     hosts = (
         "cloudkms.googleapis.com",
@@ -141,6 +145,8 @@ class FakeGcp(FakeServer):
             return crypt["verb"]
         if _ACT_AS.fullmatch(asked.path):
             return "act-as"
+        if _BOUNDARY.fullmatch(asked.path):
+            return "boundary"
         return {"/token": "token", "/v1/token": "sts", _METADATA: "metadata"}.get(asked.path, "unknown")
 
     def answer(self, asked: Asked) -> Answered:
@@ -151,6 +157,7 @@ class FakeGcp(FakeServer):
             "token": self._token,
             "sts": self._sts,
             "act-as": self._act_as,
+            "boundary": self._boundary,
             "metadata": self._node_token,
         }
         answer = answers.get(self.name(asked))
@@ -229,7 +236,8 @@ class FakeGcp(FakeServer):
     def _act_as(self, asked: Asked) -> Answered:
         path = _ACT_AS.fullmatch(asked.path)
         assert path is not None
-        who = self.accounts.caller(asked.headers.get("Authorization", ""), (SCOPE + "cloud-platform",))
+        scopes = (SCOPE + "cloud-platform", SCOPE + "iam")
+        who = self.accounts.caller(asked.headers.get("Authorization", ""), scopes)
         body = _json(asked)
         if (who, path["email"], ACT_AS) not in self._allowed:
             raise RefusedError(permission_denied(ACT_AS, f"projects/-/serviceAccounts/{path['email']}"))
@@ -241,6 +249,10 @@ class FakeGcp(FakeServer):
         ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.now_s() + LIFE_S))
         token = self.accounts.issue(path["email"], " ".join(scope))
         return answered(200, {"accessToken": token, "expireTime": ends})
+
+    def _boundary(self, _: Asked) -> Answered:
+        """Say that nothing bounds where a service account may be used. Google's own libraries ask beforehand."""
+        return answered(200, {"locations": [], "encodedLocations": "0x0"})
 
     def _node_token(self, asked: Asked) -> Answered:
         if asked.headers.get("Metadata-Flavor") != "Google":

@@ -13,6 +13,8 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 _CAP_BYTES: Final = 1_048_576
+_MOST_TRANSPORTS: Final = 1_024
+_GOODBYE_TURNS: Final = 4
 
 
 class Asked(NamedTuple):
@@ -63,12 +65,16 @@ class FakeServer(ABC):
     hosts: tuple[str, ...] = ()
     """The host names that it answers for; ``*.`` in front covers one label more."""
 
+    is_public = True
+    """Whether the authorities that everybody trusts vouch for the real one, or private ones."""
+
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
         self.port = 0
         self._mishaps: dict[str, deque[Mishap]] = {}
         self._always: dict[str, Mishap] = {}
         self._runner: web.AppRunner | None = None
+        self._transports: dict[asyncio.Transport, None] = {}
         self.authority = trustme.CA(organization_name="Fakes of the tenant-security test kit")
 
     @abstractmethod
@@ -106,6 +112,11 @@ class FakeServer(ABC):
         """Where to find each host name, for the driver."""
         return dict.fromkeys(self.hosts, ("127.0.0.1", self.port))
 
+    def found(self, host: str) -> tuple[str, int] | None:
+        """Where to find a host name; None when it is not one of this fake's."""
+        dial = self.dial
+        return dial.get(host) or dial.get("*." + host.partition(".")[2])
+
     async def __aenter__(self) -> Self:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue_cert("localhost", "127.0.0.1", *self.hosts).configure_cert(tls)
@@ -121,11 +132,21 @@ class FakeServer(ABC):
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A client that keeps its connection does not answer TLS's farewell, and the loop waits for it at its end.
+        for transport in self._transports:
+            transport.abort()
+        self._transports.clear()
+        for _ in range(_GOODBYE_TURNS):
+            await asyncio.sleep(0)
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.transport is not None and request.transport not in self._transports:
+            self._transports[request.transport] = None
+            if len(self._transports) > _MOST_TRANSPORTS:
+                del self._transports[next(iter(self._transports))]
         path, _, query = request.raw_path.partition("?")
         host = (request.host or "").rsplit(":", 1)[0].lower()
         asked = Asked(request.method, host, path, query, request.headers, await request.read())
