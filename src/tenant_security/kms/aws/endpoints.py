@@ -5,26 +5,15 @@ A region and an endpoint are written by the tenant and end up in an address that
 Source: AWS General Reference, "Regions and endpoints"; tests compare every region with botocore's own data.
 """
 
-import re
 from typing import Final
 
 from tenant_security.kms import refusals
 from tenant_security.kms.addresses import origin
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.kms.refusals import Provider
+from tenant_security.outbound import aws
 
 PROVIDER: Final = Provider("aws", "AWS")
-
-_REGION: Final = re.compile(r"[a-z]{2,5}(-[a-z]{1,20}){1,3}-\d{1,2}")
-_PUBLIC_SUFFIX: Final = "amazonaws.com"
-_SUFFIXES: Final = (
-    ("cn-", "amazonaws.com.cn"),
-    ("eusc-", "amazonaws.eu"),
-    ("us-iso-", "c2s.ic.gov"),
-    ("us-isob-", "sc2s.sgov.gov"),
-    ("eu-isoe-", "cloud.adc-e.uk"),
-    ("us-isof-", "csp.hci.ic.gov"),
-)
 
 
 def invalid(what: str) -> KmsFaultError:
@@ -37,10 +26,10 @@ def public_endpoint(service: str, region: str) -> str:
 
     Raises: KmsFaultError 207 when the region does not look like one.
     """
-    if not _REGION.fullmatch(region):
-        raise invalid("keyPath.region is not the name of an AWS region")
-    suffix = next((suffix for start, suffix in _SUFFIXES if region.startswith(start)), _PUBLIC_SUFFIX)
-    return f"https://{service}.{region}.{suffix}/"
+    try:
+        return aws.public_endpoint(service, region)
+    except ValueError as wrong:
+        raise invalid(f"keyPath.{wrong}") from None
 
 
 def own_endpoint(address: str, member: str) -> str:

@@ -12,7 +12,6 @@ import msgspec
 from tenant_security.errors import Code
 from tenant_security.kms import refusals
 from tenant_security.kms.aws.endpoints import PROVIDER
-from tenant_security.kms.aws.xml import leaves
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.kms.refusals import (
     RATE,
@@ -27,6 +26,7 @@ from tenant_security.kms.refusals import (
     plain_request_id,
     refused,
 )
+from tenant_security.outbound.aws_xml import leaves
 from tenant_security.outbound.flow import Response
 
 _WHO: Final = Meaning(Code.KMS_AUTHORIZATION_FAILED, "the access key is refused; check that it exists and is active")

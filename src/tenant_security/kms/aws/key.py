@@ -15,9 +15,10 @@ import msgspec
 from tenant_security.errors import Code
 from tenant_security.kms.aws.endpoints import PROVIDER, invalid, own_endpoint, public_endpoint
 from tenant_security.kms.aws.errors import REFUSED_SESSION, fault, unusable
-from tenant_security.kms.aws.role import Identity, Role, assume
+from tenant_security.kms.aws.role import assume
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
+from tenant_security.outbound.aws import Identity, Role
 from tenant_security.outbound.flow import Flow, Request, forget, send, shared
 from tenant_security.outbound.sigv4 import sign
 from tenant_security.wire.kms.aws import AwsKmsConfig

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tenant_security.kms import refusals
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.kms.refusals import Provider
+from tenant_security.outbound.entra import CHINA, PUBLIC, US_GOVERNMENT
 
 PROVIDER: Final = Provider("azure", "Azure")
 
@@ -32,17 +33,13 @@ class Cloud(NamedTuple):
         return f"{self.audience}/.default"
 
 
-_PUBLIC: Final = "login.microsoftonline.com"
-_CHINA: Final = "login.partner.microsoftonline.cn"
-_US_GOVERNMENT: Final = "login.microsoftonline.us"
-
 CLOUDS: Final = (
-    Cloud("vault.azure.net", _PUBLIC, "https://vault.azure.net", is_managed_hsm=False),
-    Cloud("managedhsm.azure.net", _PUBLIC, "https://managedhsm.azure.net", is_managed_hsm=True),
-    Cloud("vault.azure.cn", _CHINA, "https://vault.azure.cn", is_managed_hsm=False),
-    Cloud("managedhsm.azure.cn", _CHINA, "https://managedhsm.azure.cn", is_managed_hsm=True),
-    Cloud("vault.usgovcloudapi.net", _US_GOVERNMENT, "https://vault.usgovcloudapi.net", is_managed_hsm=False),
-    Cloud("managedhsm.usgovcloudapi.net", _US_GOVERNMENT, "https://managedhsm.usgovcloudapi.net", is_managed_hsm=True),
+    Cloud("vault.azure.net", PUBLIC, "https://vault.azure.net", is_managed_hsm=False),
+    Cloud("managedhsm.azure.net", PUBLIC, "https://managedhsm.azure.net", is_managed_hsm=True),
+    Cloud("vault.azure.cn", CHINA, "https://vault.azure.cn", is_managed_hsm=False),
+    Cloud("managedhsm.azure.cn", CHINA, "https://managedhsm.azure.cn", is_managed_hsm=True),
+    Cloud("vault.usgovcloudapi.net", US_GOVERNMENT, "https://vault.usgovcloudapi.net", is_managed_hsm=False),
+    Cloud("managedhsm.usgovcloudapi.net", US_GOVERNMENT, "https://managedhsm.usgovcloudapi.net", is_managed_hsm=True),
 )
 """Every cloud that sells to the public, and its Managed HSM."""
 

@@ -8,7 +8,7 @@ import hashlib
 import re
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,22 +17,16 @@ from tenant_security.kms.azure.clouds import PROVIDER, Cloud, invalid
 from tenant_security.kms.azure.errors import token_fault, unusable
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
-from tenant_security.outbound.flow import Flow, Lasting, Request, Response, read_file, send
+from tenant_security.outbound import entra
+from tenant_security.outbound.flow import Flow, Lasting, read_file, send
 from tenant_security.secret import Secret
 from tenant_security.wire.kms.azure import AzureCredentials
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 """What Entra ID calls a token of another issuer that stands in for a secret. Source: RFC 7523, section 2.2."""
 
-EARLY_S: Final = 300.0
-"""How long before its end a token is no longer used; a shorter-lived one is used for four fifths of its life."""
-
-_GUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_CAP_BYTES: Final = 65_536
 _OK: Final = 200
-_LONGEST_S: Final = 86_400.0
 
 
 class SignIn(NamedTuple):
@@ -64,14 +58,6 @@ class SignIn(NamedTuple):
         return b"azure:" + hashlib.sha256(msgspec.json.encode(parts)).digest()
 
 
-class _Issued(msgspec.Struct):
-    """The reply of the token endpoint."""
-
-    access_token: str
-    expires_in: int | str
-    token_type: str = "Bearer"  # noqa: S105 - a name, no token
-
-
 def sign_in(credentials: AzureCredentials, cloud: Cloud, context: KmsContext) -> SignIn:
     """Say how to get a token with these credentials.
 
@@ -100,19 +86,23 @@ def access_token(way: SignIn) -> Flow[Lasting[Secret[str]]]:
 
     Raises: KmsFaultError 206-210; UnreachableError.
     """
-    form = {"client_id": way.client_id, "scope": way.scope, "grant_type": "client_credentials"}
+    proof: dict[str, str] = {}
     if way.secret is not None:
-        form["client_secret"] = way.secret.reveal()
+        proof["client_secret"] = way.secret.reveal()
     if way.token_file is not None:
         assertion = yield from _assertion(way.token_file)
-        form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
-    headers = (("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"))
-    url = f"{way.login}/{way.tenant_guid}/oauth2/v2.0/token"
-    request = Request("POST", url, headers, urlencode(form).encode(), _CAP_BYTES, of_operator=way.of_operator)
-    response = yield from send(request)
+        proof |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+    response = yield from send(
+        entra.client_credentials(
+            way.login, way.tenant_guid, way.client_id, way.scope, proof, of_operator=way.of_operator
+        )
+    )
     if response.status != _OK:
         raise token_fault(response)
-    return _read(response)
+    try:
+        return entra.read_token(response)
+    except ValueError as wrong:
+        raise unusable(Phase.TOKEN, str(wrong), response) from None
 
 
 def _as_ourselves(credentials: AzureCredentials, cloud: Cloud, context: KmsContext) -> SignIn:
@@ -139,7 +129,7 @@ def _assertion(file: Path) -> Flow[str]:
         text = (yield from read_file(file)).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         text = ""
-    if not _TOKEN.fullmatch(text):
+    if not entra.TOKEN.fullmatch(text):
         raise KmsFaultError(
             Code.KMS_AUTHORIZATION_FAILED,
             f"{PROVIDER.name} did not sign us in: the proxy's own token file cannot be read. "
@@ -150,21 +140,11 @@ def _assertion(file: Path) -> Flow[str]:
     return text
 
 
-def _read(response: Response) -> Lasting[Secret[str]]:
-    try:
-        issued = msgspec.json.decode(response.body, type=_Issued)
-        life_s = min(float(issued.expires_in), _LONGEST_S)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError):
-        raise unusable(Phase.TOKEN, "the answer holds no token", response) from None
-    if not _TOKEN.fullmatch(issued.access_token) or issued.token_type.lower() != "bearer":
-        raise unusable(Phase.TOKEN, "the answer holds no usable token", response)
-    return Lasting(Secret(issued.access_token), max(life_s - EARLY_S, life_s * 0.8))
-
-
 def _guid(text: str | None, name: str) -> str:
-    if text is None or not _GUID.fullmatch(text):
-        raise invalid(f"{name} is not a GUID, such as 00000000-1111-2222-3333-444444444444")
-    return text.lower()
+    try:
+        return entra.guid(text, name)
+    except ValueError as wrong:
+        raise invalid(str(wrong)) from None
 
 
 def _authority(address: str) -> str:

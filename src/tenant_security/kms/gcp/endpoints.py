@@ -14,7 +14,6 @@ from tenant_security.wire.kms.gcp import GcpKeyPath
 PROVIDER: Final = Provider("gcp", "Google Cloud")
 
 KMS: Final = "https://cloudkms.googleapis.com/"
-TOKEN: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 IAM_CREDENTIALS: Final = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
 METADATA_HOST: Final = "metadata.google.internal"
 

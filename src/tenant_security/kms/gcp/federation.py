@@ -24,10 +24,11 @@ import msgspec
 from tenant_security.errors import Code
 from tenant_security.kms.gcp.endpoints import IAM_CREDENTIALS, KMS_SCOPE, METADATA_HOST, PLATFORM_SCOPE, PROVIDER
 from tenant_security.kms.gcp.errors import fault, unusable
-from tenant_security.kms.gcp.token import CAP_BYTES, OK, Token, ask_for_token, form_request, lasting
+from tenant_security.kms.gcp.token import OK, Token, ask_for_token, lasting
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
 from tenant_security.outbound.flow import Flow, Lasting, Request, read_file, send
+from tenant_security.outbound.google_token import CAP_BYTES, form_request
 
 _ACT_AS: Final = re.compile(r"https://[a-z0-9.-]+/v1/projects/-/serviceAccounts/[^/:?#]+:generateAccessToken", re.ASCII)
 _STS_URL: Final = re.compile(r"https://sts(\.[a-z0-9-]+)*\.googleapis\.com/v1/token", re.ASCII)

@@ -20,10 +20,11 @@ from tenant_security.kms.gcp.endpoints import KMS, PROVIDER, invalid, is_googles
 from tenant_security.kms.gcp.errors import damaged, fault, unusable
 from tenant_security.kms.gcp.federation import ProxyIdentity
 from tenant_security.kms.gcp.private_key import read_private_key
-from tenant_security.kms.gcp.token import CAP_BYTES, OK, Identity, ServiceAccount, Token
+from tenant_security.kms.gcp.token import OK, Identity, ServiceAccount, Token
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
 from tenant_security.outbound.flow import Flow, Request, forget, send, shared
+from tenant_security.outbound.google_token import CAP_BYTES
 from tenant_security.wire.kms.gcp import GcpKmsConfig
 
 MAX_BLOB_BYTES: Final = 4096

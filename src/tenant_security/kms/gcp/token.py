@@ -11,31 +11,14 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
-from urllib.parse import urlencode
 
-import msgspec
-
-from tenant_security.kms.gcp.endpoints import KMS_SCOPE, TOKEN
+from tenant_security.kms.gcp.endpoints import KMS_SCOPE, invalid
 from tenant_security.kms.gcp.errors import fault, unusable
-from tenant_security.kms.gcp.private_key import sign
 from tenant_security.kms.refusals import Phase
+from tenant_security.outbound import google_token
 from tenant_security.outbound.flow import Flow, Lasting, Request, send
 from tenant_security.secret import Secret
 
-LIFE_S: Final = 3600
-"""How long a token that we sign is good: the longest that Google takes."""
-
-EARLY_S: Final = 225.0
-"""How long before its end a token is no longer used, so that none ends on its way.
-
-Google's metadata server hands out the same token until some four minutes before its end, so more would ask it in vain.
-Source: google-auth, ``REFRESH_THRESHOLD``.
-"""
-
-BACKDATED_S: Final = 10
-"""How far ahead of Google's our clock may be: a token from the future is refused."""
-
-CAP_BYTES: Final = 65_536
 OK: Final = 200
 
 Token = Secret[str]
@@ -71,34 +54,21 @@ class ServiceAccount:
     def token(self) -> Flow[Lasting[Token]]:
         """Sign a token that Cloud KMS takes as it is. Asks nobody."""
         yield from ()
-        return Lasting(Secret(self._signed({"scope": KMS_SCOPE})), LIFE_S - BACKDATED_S - EARLY_S)
+        try:
+            return google_token.self_signed(self._private_key, self._email, KMS_SCOPE, self._now())
+        except ValueError as wrong:
+            raise invalid(str(wrong)) from None
 
     def token_after_refusal(self) -> Flow[Lasting[Token]]:
         """Exchange a signed assertion for a token of Google's.
 
         Raises: KmsFaultError 206-210, 100 when our clock is wrong; UnreachableError.
         """
-        assertion = self._signed({"scope": KMS_SCOPE, "aud": TOKEN})
-        form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
-        return (yield from ask_for_token(form_request(TOKEN, form), self._now))
-
-    def _signed(self, claims: dict[str, object]) -> str:
-        at_s = int(self._now().timestamp()) - BACKDATED_S
-        who = {"iss": self._email, "sub": self._email, "iat": at_s, "exp": at_s + LIFE_S}
-        return sign(self._private_key, who | claims)
-
-
-class _Granted(msgspec.Struct):
-    """What Google's token services answer. Units: seconds."""
-
-    access_token: str
-    expires_in: float
-
-
-def form_request(url: str, form: dict[str, str], *, of_operator: bool = False) -> Request:
-    """Make a request that posts a form."""
-    headers = (("Content-Type", "application/x-www-form-urlencoded"),)
-    return Request("POST", url, headers, urlencode(form).encode(), CAP_BYTES, of_operator=of_operator)
+        try:
+            request = google_token.exchange(self._private_key, self._email, KMS_SCOPE, self._now())
+        except ValueError as wrong:
+            raise invalid(str(wrong)) from None
+        return (yield from ask_for_token(request, self._now))
 
 
 def ask_for_token(request: Request, now: Callable[[], datetime]) -> Flow[Lasting[Token]]:
@@ -107,14 +77,14 @@ def ask_for_token(request: Request, now: Callable[[], datetime]) -> Flow[Lasting
     if response.status != OK:
         raise fault(Phase.TOKEN, response, now())
     try:
-        granted = msgspec.json.decode(response.body, type=_Granted)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise unusable(Phase.TOKEN, "the answer holds no token") from None
-    return lasting(granted.access_token, granted.expires_in)
+        return google_token.read_granted(response)
+    except ValueError as wrong:
+        raise unusable(Phase.TOKEN, str(wrong)) from None
 
 
 def lasting(token: str, left_s: float) -> Lasting[Token]:
     """Keep a token until shortly before its end, if it may stand in a header."""
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise unusable(Phase.TOKEN, "the answer holds no usable token")
-    return Lasting(Secret(token), left_s - EARLY_S)
+    try:
+        return google_token.lasting(token, left_s)
+    except ValueError as wrong:
+        raise unusable(Phase.TOKEN, str(wrong)) from None

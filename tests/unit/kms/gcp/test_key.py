@@ -10,9 +10,9 @@ from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.gcp.crc32c import crc32c
 from tenant_security.kms.gcp.endpoints import is_version_of
 from tenant_security.kms.gcp.key import MAX_BLOB_BYTES
-from tenant_security.kms.gcp.token import EARLY_S
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.outbound.flow import Reason, UnreachableError
+from tenant_security.outbound.google_token import EARLY_S
 
 from .conftest import (
     ACCOUNT,
