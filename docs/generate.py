@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tenant_security.broker.settings import BrokerSettings
 from tenant_security.proxy.openapi import openapi_document
 from tenant_security.proxy.settings import ProxySettings
 from tenant_security.service.settings import Setting, settings_of
@@ -39,7 +40,7 @@ def default_of(each: Setting[Any]) -> str:
     """Say a setting's default as one would write it in an env file."""
     if each.required:
         return "**required**"
-    if each.default is None or each.default == "":
+    if each.default is None or each.default in ("", ()):
         return ""
     match each.default:
         case bool():
@@ -59,6 +60,10 @@ def settings_table() -> str:
     rows += ["", "### Proxy", "", "| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
     rows += [
         f"| `{each.name}` | {default_of(each)} | {each.unit} | {each.meaning} |" for each in settings_of(ProxySettings)
+    ]
+    rows += ["", "### Broker", "", "| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{each.name}` | {default_of(each)} | {each.unit} | {each.meaning} |" for each in settings_of(BrokerSettings)
     ]
     return "\n".join(rows)
 

@@ -12,19 +12,25 @@ from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.response import Response
+from litestar.types import Message, Scope
 from sqlalchemy.engine import Connection
 
 from tenant_security import __version__
 from tenant_security.broker.database import Database
 from tenant_security.broker.http import BODY_CAP_BYTES, Broker, GivenBroker, say_no
 from tenant_security.broker.migrations.upgrade import is_current, upgrade
+from tenant_security.broker.pages import Pages
+from tenant_security.broker.pages_api import page
 from tenant_security.broker.records_api import RecordsApi
 from tenant_security.broker.refusals import BusyError
+from tenant_security.broker.server_key import load_server_key
 from tenant_security.broker.service_api import ServiceApi
 from tenant_security.broker.settings import BrokerSettings
 from tenant_security.broker.setup_api import SetupApi
 from tenant_security.broker.vendor_api import VendorApi
+from tenant_security.broker.web import Web
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.run import Signals
@@ -55,19 +61,31 @@ async def ready(broker: GivenBroker) -> Response[str]:
     return Response("ready\n")
 
 
+async def with_headers(message: Message, scope: Scope) -> None:
+    """Add to an answer what every answer carries, unless the answer says it by itself."""
+    if message["type"] != "http.response.start":
+        return
+    broker: Broker = scope["litestar_app"].state.broker
+    headers = list(message["headers"])
+    said = {name for name, _ in headers}
+    message["headers"] = [*headers, *(each for each in broker.web.public.headers(scope["path"]) if each[0] not in said)]
+
+
 def application(broker: Broker, settings: BrokerSettings) -> Litestar:
     """Put the endpoints together."""
     return Litestar(
-        route_handlers=[SetupApi, VendorApi, RecordsApi, ServiceApi, live, ready],
+        route_handlers=[SetupApi, VendorApi, RecordsApi, ServiceApi, live, ready, page],
         dependencies={"broker": Provide(lambda: broker, sync_to_thread=False)},
         exception_handlers={Exception: say_no},
         state=State({"broker": broker, "setup_token": settings.create_vendor_token}),
         request_max_body_size=BODY_CAP_BYTES,
+        before_send=[with_headers],
         openapi_config=OpenAPIConfig(
             title="Configuration Broker",
             version=__version__,
             description="Keeps what vendors and tenants sign and seal. It can read none of it.",
             path="/openapi",
+            render_plugins=[JsonRenderPlugin()],
         ),
         logging_config=None,
         debug=False,
@@ -82,13 +100,15 @@ class BrokerDaemon:
         self._settings: Final = settings
         self._log: Final = log
         self._signals: Final = signals
+        self._key: Final = load_server_key(settings.key_file)
         self._listener: Final = bind(Address(settings.bind_address, settings.port), "BROKER_PORT")
 
     async def run(self, on_ready: Callable[[int], None] = lambda _port: None) -> None:
         """Bring the database up to date and serve until a signal. ``on_ready`` is told the port."""
         async with Database(self._settings.database_url, now_ms) as database:
             await self._prepare(database)
-            broker = Broker(database, now_ms, self._log)
+            web = Web(self._settings.public, self._key, Pages(), self._settings.trusted_proxies)
+            broker = Broker(database, now_ms, self._log, web)
             limits = EdgeLimits(connections=self._settings.most_connections, body_bytes=BODY_CAP_BYTES)
             server = HttpServer(application(broker, self._settings), self._listener, limits)
             self._signals.install()

@@ -16,6 +16,7 @@ from tenant_security.broker.database import Change, Database
 from tenant_security.broker.identify import API_KEY_PREFIX, Identify
 from tenant_security.broker.published import Published
 from tenant_security.broker.refusals import BusyError, NotSignedInError, RefusalError, TooManyError
+from tenant_security.broker.web import Web, plain_web
 from tenant_security.crypto.request_tokens import SCHEME, Asking
 
 BODY_CAP_BYTES: Final = 16 * 1_048_576
@@ -31,11 +32,16 @@ class Broker:
     """What endpoints work with. One for a process."""
 
     def __init__(
-        self, database: Database, now_ms: Callable[[], int], log: structlog.typing.FilteringBoundLogger
+        self,
+        database: Database,
+        now_ms: Callable[[], int],
+        log: structlog.typing.FilteringBoundLogger,
+        web: Web | None = None,
     ) -> None:
         self.database: Final = database
         self.now_ms: Final = now_ms
         self.log: Final = log
+        self.web: Final = web or plain_web()
         self.identify: Final = Identify(database, lambda: now_ms() // 1000)
         self.published: Final = Published(database, now_ms)
 

@@ -1,8 +1,13 @@
 """Every setting of the broker. docs/settings.md prints this."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
+from tenant_security.broker.public_address import PublicAddress
+from tenant_security.broker.web import Network
 from tenant_security.service.logs import log_level
 from tenant_security.service.settings import Address, address, integer, ip, read_settings, setting, text
 
@@ -12,6 +17,17 @@ def database_url(written: str) -> str:
     if not written.startswith(("sqlite:///", "postgresql://")):
         raise ValueError("sqlite:///path/to/broker.db or postgresql://user:password@host/name")
     return written
+
+
+_NO_NETWORKS: Final[tuple[Network, ...]] = ()
+
+
+def networks(written: str) -> tuple[Network, ...]:
+    """Read networks, with commas between them."""
+    try:
+        return tuple(ipaddress.ip_network(each.strip()) for each in written.split(",") if each.strip())
+    except ValueError:
+        raise ValueError("networks such as 10.0.0.0/8, with commas between them") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +44,27 @@ class BrokerSettings:
     )
     bind_address: str = setting("BROKER_BIND_ADDRESS", ip, default="0.0.0.0", meaning="The IP address to listen on.")  # noqa: S104 - a container's port
     port: int = setting("BROKER_PORT", integer(0, 65_535), default=8080, meaning="The port of the API.")
+    public_url: PublicAddress | None = setting(
+        "BROKER_PUBLIC_URL",
+        PublicAddress.parse,
+        meaning="The address that people type, such as https://broker.example.com: passkeys and single sign-on are "
+        "bound to it, and requests from other pages are refused by it. Default: http://localhost with BROKER_PORT.",
+    )
+    key_file: Path = setting(
+        "BROKER_KEY_FILE",
+        Path,
+        default=Path("broker.key"),
+        meaning="The broker's own key, made when the file is not there; the same for all processes of a broker. A key "
+        "to a line, base64 of 32 bytes: the first seals, all open. Lost: authenticators and single sign-on are set up "
+        "anew. Leaked, together with the database: authenticators' codes can be made.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "BROKER_TRUSTED_PROXIES",
+        networks,
+        default=_NO_NETWORKS,
+        meaning="The load balancers in front, as networks with commas between them: their X-Forwarded-For says who "
+        "asks. Without it failed sign-ins of everybody behind one count as one address's.",
+    )
     ops_bind_address: Address | None = setting(
         "BROKER_OPS_BIND_ADDRESS",
         address,
@@ -50,6 +87,11 @@ class BrokerSettings:
     log_level: int = setting(
         "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."
     )
+
+    @property
+    def public(self) -> PublicAddress:
+        """Where browsers find the broker."""
+        return self.public_url or PublicAddress.parse(f"http://localhost:{self.port or 80}")
 
 
 def read_broker_settings(environ: Mapping[str, str]) -> BrokerSettings:

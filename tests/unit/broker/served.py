@@ -11,7 +11,11 @@ import msgspec
 
 from tenant_security.broker.app import application
 from tenant_security.broker.http import Broker
+from tenant_security.broker.pages import Pages
+from tenant_security.broker.public_address import PublicAddress
+from tenant_security.broker.server_key import new_server_key
 from tenant_security.broker.settings import BrokerSettings
+from tenant_security.broker.web import Web
 from tenant_security.crypto.signing import SigningKey
 from tenant_security.outbound.broker import BrokerAccount, signed_request
 from tenant_security.outbound.driver import Outbound
@@ -50,10 +54,13 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(world: Any) -> AsyncIterator[Served]:
+async def served(
+    world: Any, *, pages: Pages | None = None, public: str = "http://localhost:8080", **web: Any
+) -> AsyncIterator[Served]:
     """Serve a world's database."""
     log = configure_logs("broker", 20, io.BytesIO())
-    broker = Broker(world.database, lambda: world.now_s * 1000, log)
+    surroundings = Web(PublicAddress.parse(public), new_server_key(), pages or Pages(), **web)
+    broker = Broker(world.database, lambda: world.now_s * 1000, log, surroundings)
     app = application(broker, BrokerSettings(create_vendor_token=SETUP_TOKEN))
     server = HttpServer(app, bind(Address("127.0.0.1", 0), "TEST"), EdgeLimits(body_bytes=16 * 1_048_576))
     await server.start()
