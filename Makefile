@@ -12,7 +12,7 @@ UPGRADE     ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: help run test check fix bench docs lock clean
+.PHONY: help run web test check fix bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,7 +35,27 @@ $(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/test.txt
 	@touch $@
 
-run: $(VENV)/.run-installed ## Run a complete demo: make run PROXY_PORT=32804 OPS_PORT=32805 EVENTS_PORT=5556 STATE_DIR=/some/dir
+# The web app is built where Node is there, and built again when its sources changed. Without it everything else runs.
+WEB_BUILT   := src/tenant_security/broker/static/hashes.json
+WEB_SOURCES := $(shell find web/src web/public web/build -type f) web/index.html web/vite.config.ts web/tsconfig.json
+WEB_IF_NODE := $(if $(shell command -v npm),web-or-say)
+
+web: $(WEB_BUILT) ## Build the broker's web app (needs Node 20.19 or newer)
+
+$(WEB_BUILT): web/node_modules/.package-lock.json $(WEB_SOURCES)
+	@echo "Building the web app ..."
+	@cd web && npm run --silent build -- --logLevel warn
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/.npmrc
+	@cd web && npm ci --ignore-scripts --loglevel=error
+	@touch $@
+
+.PHONY: web-or-say
+web-or-say:
+	@$(MAKE) --no-print-directory web || echo "The web app could not be built; everything else runs without it." >&2
+
+run: $(VENV)/.run-installed $(WEB_IF_NODE) ## Run a complete demo: make run PROXY_PORT=32804 OPS_PORT=32805 EVENTS_PORT=5556 STATE_DIR=/some/dir
 	@exec $(BIN)/tenant-security dev --proxy-port $(PROXY_PORT) --ops-port $(OPS_PORT) --events-port $(EVENTS_PORT) \
 	  --state-dir $(STATE_DIR) --seed $(SEED) $(ARGS)
 

@@ -113,22 +113,28 @@ def _text(output: bytes | str | None) -> str:
 
 def node_programs() -> Programs:
     """Install the Node client from its lock (once per lock) and return its programs."""
+    node = installed_node(NODE_DIR)
+    return Programs(NODE_DIR, [node], {"checks": ["checks.js"], "exchange": ["exchange.js"]})
+
+
+def installed_node(directory: Path) -> str:
+    """Install what a directory's lock names (once per lock) and return the path of Node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         missing("Node is missing: install Node >= 20.19 with npm")
-    version = _run([node, "--version"], NODE_DIR, 30).stdout.strip()
+    version = _run([node, "--version"], directory, 30).stdout.strip()
     major, minor = (int(part) for part in version.lstrip("v").split(".")[:2])
     if not ((major == 20 and minor >= 19) or (major, minor) >= (22, 12)):
-        missing(f"Node {version} is too old for the client: install Node 20.19 or 22.12 and later")
-    stamp = NODE_DIR / "node_modules" / ".installed-lock"
-    lock = _fingerprint(NODE_DIR / "package.json", NODE_DIR / "package-lock.json")
-    with _alone("node"):
+        missing(f"Node {version} is too old: install Node 20.19 or 22.12 and later")
+    stamp = directory / "node_modules" / ".installed-lock"
+    lock = _fingerprint(directory / "package.json", directory / "package-lock.json")
+    with _alone(f"node {directory}"):
         if not stamp.exists() or stamp.read_text() != lock:
-            done = _run([npm, "ci", "--ignore-scripts"], NODE_DIR, _INSTALL_WITHIN_S)
+            done = _run([npm, "ci", "--ignore-scripts"], directory, _INSTALL_WITHIN_S)
             if done.returncode != 0:
-                missing(f"the Node client is missing: give npm a registry that has it ({_first_error(done.stderr)})")
+                missing(f"npm could not install from the lock: give it a registry ({_first_error(done.stderr)})")
             stamp.write_text(lock)
-    return Programs(NODE_DIR, [node], {"checks": ["checks.js"], "exchange": ["exchange.js"]})
+    return node
 
 
 def java_programs() -> Programs:

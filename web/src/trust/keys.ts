@@ -1,0 +1,146 @@
+/**
+ * A person's own keys, and how they are kept: at the broker only sealed, under a passphrase or under a passkey.
+ *
+ * A bundle holds two 32-byte seeds, encrypted under a random key. Every lock holds that key, encrypted under what one
+ * passphrase or one passkey yields: a second passkey or a new passphrase needs no new keys.
+ *
+ * The passphrase itself never leaves the browser. Argon2id stretches it; from the result come, by HKDF, what is shown
+ * to the broker to sign in, and what opens the lock. Neither tells the other.
+ *
+ * Source: docs/formats-trust.md, "Key bundle".
+ */
+
+import { argon2idAsync } from "@noble/hashes/argon2.js";
+
+import { type Bytes, base64, concat, equal, hkdf, random, sha256, utf8, wipe } from "./bytes.ts";
+import * as read from "./reading.ts";
+import { CannotOpenError, decrypt, encrypt, publicOf } from "./sealing.ts";
+import { SigningKey } from "./signing.ts";
+
+const KEY_BYTES = 32;
+const SEED_BYTES = 32;
+/** RFC 9106's second recommendation. Units: KiB, passes, lanes. */
+const ARGON2 = { m: 65_536, t: 3, p: 1 };
+const BUNDLE_INFO = "tenant-security/key-bundle/v1\n";
+const KEYS = read.object({ signing: read.bytes(SEED_BYTES), encryption: read.bytes(SEED_BYTES) });
+
+/** What the passkey is asked for, so that it yields the same secret each time (WebAuthn PRF). */
+export const PRF_SALT = utf8("tenant-security/key-bundle/v1");
+
+const lock = read.object({
+    kind: read.oneOf("passphrase", "passkey"),
+    /** Which passkey: base64url of its credential id; empty for a passphrase. */
+    id: read.string(/^[A-Za-z0-9_-]*$/),
+    sealed: read.bytes(),
+});
+const bundle = read.object({
+    format: read.oneOf("tenant-security-keys"),
+    formatVersion: read.oneOf(1),
+    signing: read.bytes(KEY_BYTES),
+    encryption: read.bytes(),
+    locks: read.array(lock),
+    keys: read.bytes(),
+});
+export type Bundle = ReturnType<typeof bundle>;
+
+/** Keys that are open. The seeds stay here only as long as the tab. */
+export interface AdminKeys {
+    signing: SigningKey;
+    encryptionPublic: Bytes;
+    seeds: { signing: Bytes; encryption: Bytes };
+}
+
+/** What a passphrase or a passkey yields. `opens` opens its lock. */
+export interface Opener {
+    kind: "passphrase" | "passkey";
+    id: string;
+    opens: Bytes;
+}
+
+export async function newKeys(): Promise<AdminKeys> {
+    return fromSeeds({ signing: random(SEED_BYTES), encryption: random(SEED_BYTES) });
+}
+
+export async function fromSeeds(seeds: AdminKeys["seeds"]): Promise<AdminKeys> {
+    const signing = await SigningKey.fromSeed(seeds.signing);
+    return { signing, encryptionPublic: await publicOf(1, seeds.encryption), seeds };
+}
+
+/** What comes of a passphrase: what signs in, and what opens the lock. */
+export async function stretch(email: string, passphrase: string): Promise<{ signIn: string; opener: Opener }> {
+    const account = email.trim().toLowerCase();
+    const salt = await sha256(utf8(`tenant-security/passphrase/v1\n${account}`));
+    const stretched = (await argon2idAsync(utf8(passphrase.normalize("NFKC")), salt, {
+        ...ARGON2,
+        dkLen: KEY_BYTES,
+    })) as Bytes;
+    const opens = await hkdf(stretched, "tenant-security/open-lock/v1");
+    const signIn = base64(await hkdf(stretched, "tenant-security/sign-in/v1"));
+    wipe(stretched);
+    return { signIn, opener: { kind: "passphrase", id: "", opens } };
+}
+
+/** What comes of a passkey's PRF output. */
+export async function openerOfPasskey(credential: string, output: Bytes): Promise<Opener> {
+    return { kind: "passkey", id: credential, opens: await hkdf(output, "tenant-security/open-lock/v1") };
+}
+
+/** Lock keys for the broker to keep. */
+export async function lockKeys(keys: AdminKeys, openers: readonly Opener[]): Promise<Bundle> {
+    const key = random(KEY_BYTES);
+    const header = headerOf(keys.signing.public, keys.encryptionPublic);
+    const body = utf8(JSON.stringify({ signing: base64(keys.seeds.signing), encryption: base64(keys.seeds.encryption) }));
+    const made: Bundle = {
+        format: "tenant-security-keys",
+        formatVersion: 1,
+        signing: keys.signing.public,
+        encryption: keys.encryptionPublic,
+        locks: await Promise.all(
+            openers.map(async ({ kind, id, opens }) => ({ kind, id, sealed: await encrypt(opens, header, key) })),
+        ),
+        keys: await encrypt(key, header, body),
+    };
+    wipe(body);
+    wipe(key);
+    return made;
+}
+
+/** Open a bundle with one of its locks. Throws CannotOpenError. */
+export async function openKeys(kept: Bundle, opener: Opener): Promise<AdminKeys> {
+    const header = headerOf(kept.signing, kept.encryption);
+    const key = await openLock(kept, opener, header);
+    const body = await decrypt(key, header, kept.keys);
+    wipe(key);
+    const keys = await fromSeeds(read.decode(KEYS, body, "the keys"));
+    wipe(body);
+    if (!equal(keys.signing.public, kept.signing) || !equal(keys.encryptionPublic, kept.encryption)) {
+        throw new CannotOpenError("the keys inside are not those that the bundle names");
+    }
+    return keys;
+}
+
+/** Add a lock, or put another in the place of the one of the same kind and id. */
+export async function relock(kept: Bundle, opener: Opener, added: Opener): Promise<Bundle> {
+    const header = headerOf(kept.signing, kept.encryption);
+    const key = await openLock(kept, opener, header);
+    const sealed = await encrypt(added.opens, header, key);
+    wipe(key);
+    const others = kept.locks.filter((each) => each.kind !== added.kind || each.id !== added.id);
+    return { ...kept, locks: [...others, { kind: added.kind, id: added.id, sealed }] };
+}
+
+async function openLock(kept: Bundle, opener: Opener, header: Bytes): Promise<Bytes> {
+    const found = kept.locks.find((each) => each.kind === opener.kind && each.id === opener.id);
+    if (found === undefined) {
+        throw new CannotOpenError(`your keys have no lock for this ${opener.kind}`);
+    }
+    return decrypt(opener.opens, header, found.sealed);
+}
+
+export function readBundle(written: Bytes): Bundle {
+    return read.decode(bundle, written, "the key bundle");
+}
+
+function headerOf(signing: Bytes, encryption: Bytes): Bytes {
+    return concat(utf8(BUNDLE_INFO), signing, encryption);
+}

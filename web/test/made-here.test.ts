@@ -1,0 +1,116 @@
+/** What is made here, for Python to open: a vendor, a service, a tenant with its own admin, and key bundles. */
+
+import { readFileSync, writeFileSync } from "node:fs";
+
+import { expect, test } from "vitest";
+
+import * as authoring from "../src/trust/authoring.ts";
+import { fromHex, hex, text } from "../src/trust/bytes.ts";
+import { segmentsFor, verifyAuthors, verifyChain, verifyConfig, verifyRecord } from "../src/trust/chain.ts";
+import * as documents from "../src/trust/documents.ts";
+import { lockKeys, newKeys, openerOfPasskey, openKeys, readBundle, relock, stretch } from "../src/trust/keys.ts";
+import { fingerprint } from "../src/trust/names.ts";
+
+const CONFIG = { type: "AWS", version: 1, keyPath: { keyID: "alias/acme", region: "eu-central-1" } };
+
+test("a vendor, its service and a tenant with an admin of its own", async () => {
+    const admin = await newKeys();
+    const vendor = await authoring.createVendor("acme", "Ann", admin, ["default"]);
+    const rootFingerprint = await fingerprint(vendor.rootPublic);
+    let chain = await verifyChain(vendor, rootFingerprint, null);
+    const seeds = await authoring.openSegments(chain.manifest, vendor.segmentWraps, admin.seeds.encryption);
+
+    const service = await authoring.newIdentity("proxy-1", 1, ["default"]);
+    const manifest = await authoring.nextManifest(chain.manifest, { identities: [service.identity] }, admin.signing);
+    chain = await verifyChain({ root: vendor.root, manifest }, rootFingerprint, chain.seen);
+    const segmentWraps = [...vendor.segmentWraps, ...(await authoring.wrapsFor(chain.manifest, service.identity, seeds))];
+
+    const owner = await newKeys();
+    const tenant = "tenant <1>\u2028ü";
+    const authors = await authoring.nextAuthors(
+        {
+            vendor: "acme",
+            tenant,
+            authors: [{ public: owner.signing.public, name: "Bo", may: ["tenant-record", "config"] }],
+        },
+        0,
+        admin.signing,
+    );
+    const known = await verifyAuthors(chain, tenant, authors);
+    const credentials = { accessKeyId: "AKIA", secretAccessKey: "canary \u{1f511}" };
+    const config = { ...CONFIG, credentials };
+    const sealed = await authoring.sealConfig(
+        { vendor: "acme", tenant, config: 7, kind: "kms", previous: 0 },
+        authoring.plaintextOf(config),
+        segmentsFor(chain.manifest, ["default", "other"]),
+        owner.signing,
+    );
+    await verifyConfig(chain, known.authors, tenant, sealed);
+    expect(JSON.parse(text(await authoring.openConfig(sealed, seeds)))).toEqual(config);
+    const assignments = [{ config: 7, active: true, primary: true, leasing: false }];
+    const record = await authoring.nextRecord(
+        { vendor: "acme", tenant, leasingRequired: false, assignments },
+        0,
+        owner.signing,
+    );
+    await verifyRecord(chain, known.authors, tenant, record);
+
+    const { wraps, ...rest } = sealed;
+    const lines = [
+        {
+            format: "tenant-security-snapshot",
+            formatVersion: 1,
+            version: 1,
+            created: documents.nowSeconds(),
+            lines: 1,
+            root: vendor.root,
+            manifest,
+            segmentWraps,
+            segment: 1,
+        },
+        { line: "tenant", tenant, record, configs: [{ ...rest, wrap: wraps[0] }], authors },
+    ].map((line) => JSON.stringify(line, documents.jsonBytes));
+    const environment = authoring.envFile(service, 1, rootFingerprint, "key", "https://broker.example");
+    expect(environment.split("\n")).toHaveLength(9);
+    if (process.env["MADE_HERE"] !== undefined) {
+        writeFileSync(process.env["MADE_HERE"], JSON.stringify({ lines, environment, tenant, config }));
+    }
+});
+
+test("a revoked service's segments begin a new epoch beside the old one", async () => {
+    const admin = await newKeys();
+    const vendor = await authoring.createVendor("acme", "Ann", admin, []);
+    const chain = await verifyChain(vendor, await fingerprint(vendor.rootPublic), null);
+    const { segments, seeds } = await authoring.nextEpochs(chain.manifest, new Set([1]));
+    expect(segments.map((each) => [each.id, each.epoch])).toEqual([
+        [1, 1],
+        [1, 2],
+    ]);
+    expect(segmentsFor({ ...chain.manifest, segments }, []).map((each) => each.epoch)).toEqual([2]);
+    expect([...seeds.keys()]).toEqual([authoring.seedName(1, 2)]);
+});
+
+test("a bundle opens with each of its locks, and with nothing else", async () => {
+    const keys = await newKeys();
+    const { opener } = await stretch("Ann@Example.com ", "correct horse battery");
+    const passkey = await openerOfPasskey("cred-1", fromHex("07".repeat(32)));
+    const locked = await lockKeys(keys, [opener]);
+    const kept = readBundle(documents.encode(await relock(locked, opener, passkey)));
+    for (const each of [opener, passkey]) {
+        expect((await openKeys(kept, each)).signing.id).toBe(keys.signing.id);
+    }
+    const wrong = (await stretch("ann@example.com", "correct horse battery?")).opener;
+    await expect(openKeys(kept, wrong)).rejects.toThrow("altered");
+    await expect(openKeys(kept, { ...passkey, id: "cred-2" })).rejects.toThrow("no lock");
+    const swapped = { ...kept, signing: (await newKeys()).signing.public };
+    await expect(openKeys(swapped, opener)).rejects.toThrow("altered");
+});
+
+test("the published vector of a bundle", async () => {
+    const file = new URL("../../tests/vectors/key-bundle-v1.json", import.meta.url);
+    const vector = JSON.parse(readFileSync(file, "utf8"));
+    const made = await stretch(vector.email, vector.passphrase);
+    expect([made.signIn, hex(made.opener.opens)]).toEqual([vector.signIn, vector.opens]);
+    const keys = await openKeys(readBundle(documents.encode(vector.bundle)), made.opener);
+    expect([hex(keys.seeds.signing), hex(keys.seeds.encryption)]).toEqual([vector.signingSeed, vector.encryptionSeed]);
+});
