@@ -1,6 +1,7 @@
 """``make docs``: write the parts of the pages that the code itself knows.
 
-``python -m docs.generate`` rewrites the table between the two marks in ``settings.md``, and ``openapi.json``;
+``python -m docs.generate`` rewrites what stands between the marks in ``settings.md``, ``sinks.md`` and
+``events-formats.md``, and ``openapi.json``;
 ``python -m docs.generate --check`` changes nothing and fails when one of them is stale.
 """
 
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from docs import events
 from tenant_security.broker.settings import BrokerSettings
 from tenant_security.proxy.openapi import openapi_document
 from tenant_security.proxy.settings import ProxySettings
@@ -19,6 +21,7 @@ from tenant_security.wire import service_env
 
 HERE: Final = Path(__file__).parent
 BEGIN: Final = "<!-- begin: written by python -m docs.generate -->"
+_EXAMPLES: Final = "<!-- begin: examples, written by python -m docs.generate -->"
 END: Final = "<!-- end -->"
 
 _LOGGING: Final = {10: "debug", 20: "info", 30: "warn", 40: "error"}
@@ -68,13 +71,16 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
-def settings_page(now: str) -> str:
-    """Return ``settings.md`` with its table brought up to date. Raises: ValueError when it lacks the marks."""
-    before, _, rest = now.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise ValueError("settings.md lacks the marks between which the table belongs")
-    return f"{before}{BEGIN}\n\n{settings_table()}\n\n{END}{after}"
+def page(name: str, generated: dict[str, str]) -> str:
+    """Return a page whose generated parts, each after its mark, are brought up to date. Raises: ValueError."""
+    text = (HERE / name).read_text("utf-8")
+    for begin, table in generated.items():
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(END)
+        if not found:
+            raise ValueError(f"{name} lacks the marks between which a generated part belongs")
+        text = f"{before}{begin}\n\n{table}\n\n{END}{after}"
+    return text
 
 
 def openapi_page() -> str:
@@ -84,8 +90,13 @@ def openapi_page() -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page and what it should hold."""
-    settings = HERE / "settings.md"
-    return {settings: settings_page(settings.read_text("utf-8")), HERE / "openapi.json": openapi_page()}
+    marked = {
+        "settings.md": {BEGIN: settings_table()},
+        "sinks.md": {BEGIN: events.limits_table()},
+        "events-formats.md": {BEGIN: events.meanings_table(), _EXAMPLES: events.examples()},
+    }
+    found = {HERE / name: page(name, parts) for name, parts in marked.items()}
+    return found | {HERE / "openapi.json": openapi_page()}
 
 
 def stale() -> list[Path]:

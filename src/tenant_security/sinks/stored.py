@@ -37,6 +37,9 @@ def read_event(line: bytes) -> StoredEvent | None:
         return None
     if moment.tzinfo is None:
         return None
+    if b"\n" in line or b"\r" in line:
+        # JSON may hold line breaks between its members; a line may not.
+        line = msgspec.json.format(line, indent=-1)
     return StoredEvent(line, said, round(moment.timestamp() * 1000))
 
 
