@@ -14,6 +14,7 @@ import msgspec
 
 from docs import events
 from tenant_security.broker.settings import BrokerSettings
+from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.openapi import openapi_document
 from tenant_security.proxy.settings import ProxySettings
 from tenant_security.service.settings import Setting, settings_of
@@ -43,7 +44,7 @@ def default_of(each: Setting[Any]) -> str:
     """Say a setting's default as one would write it in an env file."""
     if each.required:
         return "**required**"
-    if each.default is None or each.default in ("", ()):
+    if each.default is None or each.default in ("", (), EgressPolicy()):
         return ""
     match each.default:
         case bool():

@@ -133,6 +133,7 @@ def prepare(state: Path, seed: str) -> dict[str, str]:
         "TSP_SNAPSHOT_FILE": str(snapshot),
         "TSP_TENANT_SECRETS_FILE": str(secrets_file),
         "TSP_ALLOW_LOCAL_KMS": "true",
+        "TSP_EGRESS_ALLOW": "127.0.0.0/8,::1",
     }
 
 

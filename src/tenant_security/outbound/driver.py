@@ -17,9 +17,10 @@ from typing import Final, Self, TypeVar, assert_never, cast
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDict
-from yarl import URL
 
+from tenant_security.outbound.connections import Authorities, CappedConnector, connector
+from tenant_security.outbound.egress import EgressPolicy
+from tenant_security.outbound.exchange import CannotWriteError, address_of, exchange, hold_to, reason_of
 from tenant_security.outbound.flow import (
     Compute,
     Download,
@@ -36,7 +37,9 @@ from tenant_security.outbound.flow import (
     Together,
     UnreachableError,
 )
+from tenant_security.outbound.names import LookUp, NameLimits, Names
 from tenant_security.outbound.sharing import Holding, SharedValues
+from tenant_security.outbound.vetted import Resolver, VettedNames
 
 T = TypeVar("T")
 
@@ -46,8 +49,6 @@ _NEVER_ROUND_S: Final = 1e9
 # We name ourselves and ask for nothing compressed: the answers are small, and a size cap is easier to trust on them.
 _AUTOMATIC_HEADERS_LEFT_OUT: Final = ("Accept", "Accept-Encoding", "User-Agent")
 _USER_AGENT: Final = "tenant-security"
-_OK: Final = 200
-_PIECE_BYTES: Final = 256 * 1024
 
 
 class OutboundLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +66,10 @@ class OutboundLimits(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_host: int = 0
     """Open connections to one host and port; 0: no bound of its own. A cloud's regional host serves all tenants."""
     keepalive_s: float = 10.0
-    """How long an unused connection stays open. Short, because tenants with a KMS of their own have a host each, and
-    nothing else bounds the number of idle connections."""
+    """How long an unused connection stays open."""
+    idle: int = 200
+    """Unused connections kept open; those idle for longest are closed first. Tenants with a KMS of their own have a
+    host each, so without this bound there would be one for each."""
     names_s: float = 30.0
     """How long a resolved host name is used."""
     shared_s: float = 5.0
@@ -77,7 +80,7 @@ class OutboundLimits(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if min(self.connect_s, self.attempt_s, self.shared_s) <= 0 or min(self.keepalive_s, self.names_s) < 0:
             raise ValueError("timeouts must be positive")
-        if min(self.connections, self.shared_values) < 1 or self.connections_per_host < 0:
+        if min(self.connections, self.shared_values) < 1 or min(self.connections_per_host, self.idle) < 0:
             raise ValueError("bounds must be positive")
 
 
@@ -98,6 +101,9 @@ class Traffic:
 class Outbound:
     """Runs flows. Use as ``async with Outbound(limits) as outbound``; closing cancels what is still being made.
 
+    With ``egress`` every request that is not ``of_operator`` is held to that policy, and never shares a connection with
+    one that is; without it all addresses count as the operator's own. Whoever serves tenants must give one.
+
     Trust: follows no redirect, keeps no cookie, reads no proxy or credentials from the environment, and prints no
     header or body. Certificates are checked against the system's authorities, or by ``ssl_context``. With
     ``unix_socket`` every request goes to whoever listens on that path, whatever host its address names. With
@@ -111,27 +117,37 @@ class Outbound:
         ssl_context: ssl.SSLContext | None = None,
         unix_socket: Path | None = None,
         environment_proxies: bool = False,
+        egress: EgressPolicy | None = None,
+        look_up: LookUp | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or OutboundLimits()
         self._ssl_context = ssl_context
         self._unix_socket = unix_socket
         self._environment_proxies = environment_proxies
+        self._egress = egress
+        self._names = Names(NameLimits(keep_s=self._limits.names_s), look_up=look_up, clock=clock)
+        self._authorities = Authorities()
         self._session: aiohttp.ClientSession | None = None
+        self._of_operator: aiohttp.ClientSession | None = None
         self._shared = SharedValues(self._make, keep=self._limits.shared_values, clock=clock)
         self.traffic = Traffic()
 
     async def __aenter__(self) -> Self:
-        limits = self._limits
-        self._session = aiohttp.ClientSession(
-            connector=self._connector(),
+        self._session = self._open_session(self._connector())
+        # Apart: a tenant's request must never find an open connection to somewhere that only the operator may reach.
+        self._of_operator = self._session if self._egress is None else self._open_session(self._tcp(None))
+        return self
+
+    def _open_session(self, connections: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connections,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": _USER_AGENT},
             skip_auto_headers=_AUTOMATIC_HEADERS_LEFT_OUT,
-            timeout=aiohttp.ClientTimeout(sock_connect=limits.connect_s, ceil_threshold=_NEVER_ROUND_S),
+            timeout=aiohttp.ClientTimeout(sock_connect=self._limits.connect_s, ceil_threshold=_NEVER_ROUND_S),
             trust_env=self._environment_proxies,
         )
-        return self
 
     def _connector(self) -> aiohttp.BaseConnector:
         limits = self._limits
@@ -142,11 +158,15 @@ class Outbound:
                 limit=limits.connections,
                 limit_per_host=limits.connections_per_host,
             )
-        return aiohttp.TCPConnector(
-            ssl=self._ssl_context or True,
-            resolver=aiohttp.ThreadedResolver(),  # a slow name server holds up a thread, not the loop
-            ttl_dns_cache=max(1, round(limits.names_s)),
-            use_dns_cache=limits.names_s > 0,
+        return self._tcp(None if self._egress is None else Resolver(self._names, self._egress))
+
+    def _tcp(self, guarded_by: Resolver | None) -> CappedConnector:
+        limits = self._limits
+        return connector(
+            self._names,
+            guarded_by=guarded_by,
+            tls=self._ssl_context,
+            idle=limits.idle,
             keepalive_timeout=limits.keepalive_s,
             limit=limits.connections,
             limit_per_host=limits.connections_per_host,
@@ -156,9 +176,27 @@ class Outbound:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._shared.close()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in {self._session, self._of_operator} - {None}:
+            assert session is not None
+            await session.close()
+        self._session = self._of_operator = None
+
+    @property
+    def vetted_names(self) -> VettedNames | None:
+        """How to find out where a tenant's host leads, for other protocols than HTTP; None without a policy."""
+        return None if self._egress is None else VettedNames(self._egress, self._names)
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait to be used again."""
+        sessions = {self._session, self._of_operator} - {None}
+        connectors = [session.connector for session in sessions if session is not None]
+        return sum(each.idle for each in connectors if isinstance(each, CappedConnector))
+
+    @property
+    def lookups_in_flight(self) -> int:
+        """How many host names are being looked up."""
+        return self._names.in_flight
 
     @property
     def shared_values(self) -> int:
@@ -249,13 +287,13 @@ class Outbound:
         try:
             async with asyncio.timeout(within_s):
                 return await self._send(request, into)
-        except _CannotWriteError as failure:
+        except CannotWriteError as failure:
             return failure.cause
         except UnreachableError as failure:
             self.traffic.failures[failure.reason] += 1
             return failure
         except (aiohttp.ClientError, OSError, UnicodeError) as failure:
-            reason = _reason(failure)
+            reason = reason_of(failure)
             self.traffic.failures[reason] += 1
             # The cause is left behind: it names addresses, and its traceback holds the request.
             return UnreachableError(reason)
@@ -263,23 +301,14 @@ class Outbound:
             self.traffic.in_flight -= 1
 
     async def _send(self, request: Request, into: Path | None) -> Response:
-        if self._session is None:
+        session = self._of_operator if request.of_operator else self._session
+        if session is None:
             raise RuntimeError("the driver is not open: use `async with`")
-        url = _address(request.url)
-        async with self._session.request(
-            request.method,
-            url,
-            headers=CIMultiDict(request.headers),
-            data=request.body or None,
-            allow_redirects=False,
-        ) as response:
-            body = b""
-            if into is None or response.status != _OK:
-                body = await _read_body(response, request.cap_bytes)
-            else:
-                await _write_body(response, request.cap_bytes, into)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Response(response.status, headers, body)
+        url = address_of(request.url)
+        if self._egress is not None and not request.of_operator:
+            hold_to(self._egress, url, request.url)
+        tls = self._authorities.context(request.authorities) if request.authorities else None
+        return await exchange(session, request, url, tls, into)
 
 
 async def _computed(work: Callable[[], object]) -> object:
@@ -290,78 +319,9 @@ async def _computed(work: Callable[[], object]) -> object:
         return fault
 
 
-async def _read_body(response: aiohttp.ClientResponse, cap_bytes: int) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > cap_bytes:
-            response.close()
-            raise UnreachableError(Reason.TOO_LARGE)
-    return bytes(body)
-
-
-async def _write_body(response: aiohttp.ClientResponse, cap_bytes: int, into: Path) -> None:
-    """Write the body in pieces, in a thread: a disk must not hold up the loop, nor a body fill the memory."""
-    left = cap_bytes
-    try:
-        with await asyncio.to_thread(into.open, "wb") as file:
-            async for chunk in response.content.iter_chunked(_PIECE_BYTES):
-                left -= len(chunk)
-                if left < 0:
-                    response.close()
-                    raise UnreachableError(Reason.TOO_LARGE)
-                await asyncio.to_thread(file.write, chunk)
-    except OSError as failure:
-        if isinstance(failure, aiohttp.ClientError | TimeoutError):
-            raise
-        raise _CannotWriteError(failure) from None
-
-
-class _CannotWriteError(Exception):
-    """Our own disk failed, and not the peer."""
-
-    def __init__(self, cause: OSError) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
 def _read(path: Path, cap_bytes: int) -> bytes:
     with path.open("rb") as file:
         content = file.read(cap_bytes + 1)
     if len(content) > cap_bytes:
         raise OSError(errno.EFBIG, "the file is longer than it may be", str(path))
     return content
-
-
-def _address(text: str) -> URL:
-    """Read an address as it stands: a signed one must go out as it was signed."""
-    try:
-        url = URL(text, encoded=True)
-        port = url.port
-    except ValueError:
-        raise UnreachableError(Reason.REFUSED) from None
-    if url.scheme not in {"http", "https"} or not url.host or port is None:
-        raise UnreachableError(Reason.REFUSED)
-    return url
-
-
-def _reason(failure: Exception) -> Reason:
-    """Say which kind of failure this was. The order matters: the classes overlap."""
-    match failure:
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return Reason.REFUSED
-        case aiohttp.ClientConnectorDNSError() | UnicodeError():
-            return Reason.NAME
-        case (
-            aiohttp.ClientSSLError()
-            | aiohttp.ClientConnectorCertificateError()
-            | aiohttp.ServerFingerprintMismatch()
-            | ssl.SSLError()
-        ):
-            return Reason.TLS
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return Reason.CONNECT
-        case TimeoutError():
-            return Reason.TIMEOUT
-        case _:
-            return Reason.RESET

@@ -112,7 +112,7 @@ class Proxy:
             connections=self._settings.kms_at_once,
         )
         with closing(self._store):
-            async with Outbound(limits) as outbound, asyncio.TaskGroup() as group:
+            async with Outbound(limits, egress=self._settings.egress) as outbound, asyncio.TaskGroup() as group:
                 background = Background(group)
                 await self._serve(outbound, background, on_ready)
                 background.cancel()

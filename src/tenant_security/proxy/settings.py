@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from tenant_security.errors import SettingsError
+from tenant_security.outbound.egress import EgressPolicy, read_allowed, read_denied
+from tenant_security.outbound.special_addresses import Network
 from tenant_security.secret import Secret
 from tenant_security.service.logs import log_level
 from tenant_security.service.settings import (
@@ -201,6 +205,19 @@ class ProxySettings:
         unit="seconds",
         meaning="How long one request to a KMS may take.",
     )
+    egress_allow: EgressPolicy = setting(
+        "TSP_EGRESS_ALLOW",
+        read_allowed,
+        default=EgressPolicy(),
+        meaning="What addresses written by tenants may reach beyond the public internet: networks, addresses, host "
+        "names and `*.` suffixes, divided by commas, such as `10.20.0.0/16,hsm.corp.example` (docs/egress.md).",
+    )
+    egress_deny: tuple[Network, ...] | None = setting(
+        "TSP_EGRESS_DENY",
+        read_denied,
+        meaning="Networks and addresses that addresses written by tenants may not reach, though they are public: your "
+        "own, where what listens trusts its neighbours.",
+    )
     head_bytes: int = setting(
         "TSP_MAX_HEADER_BYTES",
         integer(1024, _MIB),
@@ -256,6 +273,11 @@ class ProxySettings:
         default=False,
         meaning="Serve configs of the local KMS, whose key lies in the config itself. For development and tests only.",
     )
+
+    @property
+    def egress(self) -> EgressPolicy:
+        """Where requests may go whose address a tenant wrote."""
+        return msgspec.structs.replace(self.egress_allow, denied=self.egress_deny or ())
 
     @property
     def api_address(self) -> Address:

@@ -40,6 +40,7 @@ _SETTINGS: Final = {
     "TSP_DRAIN_SECONDS": "0",
     "TSP_STOP_SECONDS": "1",
     "TSP_ALLOW_LOCAL_KMS": "true",
+    "TSP_EGRESS_ALLOW": "127.0.0.0/8,::1",
     "API_KEY": API_KEY,
 }
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trustme
-from aiohttp import ThreadedResolver
 
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.flow import Flow, Reason, Request, Response, UnreachableError, send
@@ -135,13 +134,12 @@ async def test_a_handshake_that_does_not_end_is_no_connection(silent_port):
         assert await failure(outbound, f"https://127.0.0.1:{silent_port}/") is Reason.CONNECT
 
 
-async def test_an_unknown_name_is_told_apart(outbound, monkeypatch):
-    async def unknown(*_args: object, **_kwargs: object) -> list[object]:
+async def test_an_unknown_name_is_told_apart():
+    def unknown(_name: str) -> tuple[str, ...]:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
-    monkeypatch.setattr(ThreadedResolver, "resolve", unknown)
-
-    assert await failure(outbound, "http://nowhere.example/") is Reason.NAME
+    async with Outbound(OutboundLimits(attempt_s=AMPLE_S), look_up=unknown) as outbound:
+        assert await failure(outbound, "http://nowhere.example/") is Reason.NAME
 
 
 async def test_an_impossible_name_is_a_name_failure(outbound):
