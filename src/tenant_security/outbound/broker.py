@@ -16,8 +16,6 @@ from tenant_security.outbound.flow import Flow, Request, Response, download, sen
 from tenant_security.wire import service_api as api
 
 _CAP_BYTES: Final = 16 * 1_048_576
-SNAPSHOT_CAP_BYTES: Final = 4 * 1024**3
-"""The largest snapshot. Units: bytes. About a million tenants."""
 _OK: Final = 200
 _NOTHING: Final = 204
 _UNCHANGED: Final = 304
@@ -48,13 +46,16 @@ class BrokerAccount(NamedTuple):
 
 
 class Unchanged(NamedTuple):
-    """What we have is what the broker offers."""
+    """What we have is what the broker offers. ``work``: it has something for us to do."""
+
+    work: bool = False
 
 
 class Downloaded(NamedTuple):
     """A snapshot, or what has changed in it, lies in the file. ``tag`` tells the broker what we have."""
 
     tag: str
+    work: bool = False
 
 
 def signed_request(
@@ -78,11 +79,19 @@ def signed_request(
 
 
 def fetch_snapshot(
-    account: BrokerAccount, segment: int, into: Path, *, since: int | None, tag: str, wait_s: int, within_s: float
+    account: BrokerAccount,
+    segment: int,
+    into: Path,
+    *,
+    since: int | None,
+    tag: str,
+    wait_s: int,
+    within_s: float,
+    cap_bytes: int = 1024**3,
 ) -> Flow[Downloaded | Unchanged]:
     """Get a segment's snapshot into a file: all, or what has changed since a version that we have.
 
-    Units: ``wait_s`` is how long the broker may wait for something new, ``within_s`` bounds it all.
+    Units: ``wait_s`` is how long the broker may wait for something new, ``within_s`` and ``cap_bytes`` bound it all.
     Raises: BrokerRefusedError; UnreachableError; OSError.
     """
     query: dict[str, object] = {"segment": segment, "wait": wait_s}
@@ -90,13 +99,14 @@ def fetch_snapshot(
         query["since"] = since
     headers = (("If-None-Match", f'"{tag}"'),) if tag else ()
     request = signed_request(account, "GET", f"{api.SNAPSHOT_PATH}?{urlencode(query)}", headers=headers)
-    request = msgspec.structs.replace(request, cap_bytes=SNAPSHOT_CAP_BYTES)
+    request = msgspec.structs.replace(request, cap_bytes=cap_bytes)
     response = yield from download(request, into, within_s)
+    work = api.WORK_HEADER.lower() in response.headers
     if response.status == _UNCHANGED:
-        return Unchanged()
+        return Unchanged(work)
     if response.status != _OK:
         raise _refused(response)
-    return Downloaded(response.headers.get("etag", "").strip('"'))
+    return Downloaded(response.headers.get("etag", "").strip('"'), work)
 
 
 def list_secrets(account: BrokerAccount, tenant: str) -> Flow[tuple[api.StoredSecret, ...]]:
