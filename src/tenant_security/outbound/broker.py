@@ -156,6 +156,24 @@ def ask(
         raise BrokerRefusedError(response.status, "something that is not what it documents") from None
 
 
+def take_work(account: BrokerAccount, segment: int) -> Flow[api.Work | None]:
+    """Get something to do, if there is anything. Raises: BrokerRefusedError; UnreachableError."""
+    response = yield from send(signed_request(account, "POST", f"{api.WORK_PATH}?segment={segment}"))
+    return _read(response, _Taken).work
+
+
+def finish_work(account: BrokerAccount, work: str, done: api.WorkDone) -> Flow[None]:
+    """Say what came of it. Raises: BrokerRefusedError; UnreachableError."""
+    target = f"{api.WORK_PATH}/{quote(work, safe='')}"
+    response = yield from send(signed_request(account, "POST", target, msgspec.json.encode(done)))
+    if response.status != _NOTHING:
+        raise _refused(response)
+
+
+class _Taken(msgspec.Struct):
+    work: api.Work | None = None
+
+
 def _read(response: Response, kind: type[T]) -> T:
     if response.status != _OK:
         raise _refused(response)

@@ -25,6 +25,7 @@ from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.broker_link import LIMITS, Reporter, broker_account, open_source, runner
 from tenant_security.proxy.broker_secrets import BrokerSecrets
+from tenant_security.proxy.connection_tests import ConnectionTests
 from tenant_security.proxy.event_feed import EventFeed
 from tenant_security.proxy.event_lines import write_event_lines
 from tenant_security.proxy.events import EventRecorder
@@ -105,6 +106,7 @@ class Proxy:
         self._observed = ProxyMetrics(self._metrics)
         self._api_keys = ApiKeys(settings.api_keys)
         self._on_withdrawn: Callable[[], None] = lambda: None
+        self._on_work: Callable[[], object] = lambda: None
         self._account = broker_account(settings, credentials)
         self._listeners, self._store = _open(settings, listeners)
 
@@ -134,7 +136,13 @@ class Proxy:
                 asyncio.TaskGroup() as group,
             ):
                 background = Background(group)
-                source = open_source(self._settings, self._credentials, self._account, to_broker, lambda: None)
+                source = open_source(
+                    self._settings,
+                    self._credentials,
+                    self._account,
+                    to_broker,
+                    lambda: self._on_work(),  # noqa: PLW0108 - set once there is something that can do work
+                )
                 with closing(source):
                     await self._serve(outbound, to_broker, source, background, on_ready)
                 background.cancel()
@@ -230,22 +238,45 @@ class Proxy:
             # Only now: before its tenants are known, a proxy would tell clients that they do not exist.
             await self._start(api, background)
             background.start(refresher.run())
-            if self._account is not None and activity is not None:
-                reporter = Reporter(
-                    self._account,
-                    to_broker,
-                    instance=recorder.instance,
-                    refresher=refresher,
-                    activity=activity,
-                    health=lambda: health_of(parts),
-                    log=log,
-                )
-                background.start(reporter.run(settings.status_s))
+            if activity is not None:
+                self._talk_with_broker(to_broker, background, recorder.instance, activity, kms, parts)
             self._stage = Stage.READY
             log.info("proxy ready", tenants=len(refresher.current), snapshot=refresher.current.version)
             on_ready(ports)
             await self._signals.stop.wait()
         await self._stop(api, [each for each in (events, ops) if each is not None], outbox)
+
+    def _talk_with_broker(  # noqa: PLR0917 - the parts of one composition
+        self,
+        to_broker: Outbound,
+        background: Background,
+        instance: str,
+        activity: Activity,
+        kms: WrapWithKms,
+        parts: Parts,
+    ) -> None:
+        """Report now and then, and do what the broker asks for."""
+        assert self._account is not None
+        reporter = Reporter(
+            self._account,
+            to_broker,
+            instance=instance,
+            refresher=parts.refresher,
+            activity=activity,
+            health=lambda: health_of(parts),
+            log=self._log,
+        )
+        background.start(reporter.run(self._settings.status_s))
+        tests = ConnectionTests(
+            self._account,
+            runner(to_broker),
+            segment=self._credentials.segment_id,
+            directory=lambda: parts.refresher.current,
+            kms=kms,
+            instance=instance,
+            log=self._log,
+        )
+        self._on_work = lambda: background.start(tests.do())
 
     def _event_server(self, outbox: Outbox, recorder: EventRecorder, background: Background) -> HttpServer | None:
         if self._listeners.events is None:

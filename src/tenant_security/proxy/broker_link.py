@@ -87,7 +87,11 @@ def open_source(
         raise SettingsError([f"TSP_CONFIG_CACHE_DIR: {failure.strerror or failure}"]) from failure
 
 
-def runner(outbound: Outbound) -> Callable[[Flow[Any]], Awaitable[Any]]:
+Run = Callable[[Flow[Any]], Awaitable[Any]]
+"""Runs a short talk with the broker."""
+
+
+def runner(outbound: Outbound) -> Run:
     """Return what runs short talks with the broker."""
 
     async def run(flow: Flow[Any]) -> Any:

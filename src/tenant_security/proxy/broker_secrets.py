@@ -6,11 +6,11 @@ changes, so the worst that an old answer can do is to miss a rotation that has b
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError, create_secret, list_secrets
 from tenant_security.outbound.flow import Flow, UnreachableError
+from tenant_security.proxy.broker_link import Run
 from tenant_security.proxy.secret_store import Rotation, SecretRecord
 from tenant_security.wire import edek as edeks
 from tenant_security.wire.service_api import NewSecret, SecretType, StoredSecret
@@ -19,7 +19,6 @@ _NOT_FOUND: Final = 404
 _MOST_TENANTS: Final = 10_000
 """How many tenants' answers are remembered; the least recently used goes first."""
 
-Run = Callable[[Flow[Any]], Awaitable[Any]]
 _Answer = tuple[StoredSecret, ...]
 
 

@@ -360,23 +360,22 @@ def read_proxy_settings(environ: Mapping[str, str]) -> tuple[ProxySettings, Serv
         credentials = credentials_from_env(environ)
     except SettingsError as wrong:
         problems += wrong.problems
-    if settings is not None:
-        problems += _contradictions(settings)
+    problems += _contradictions(environ)
     if settings is None or credentials is None or problems:
         raise SettingsError(problems)
     return settings, credentials
 
 
-def _contradictions(settings: ProxySettings) -> list[str]:
+def _contradictions(environ: Mapping[str, str]) -> list[str]:
     """Name what cannot be set together, or not be left out together."""
-    if settings.broker_url is None and settings.snapshot_file is None:
-        return ["neither CONFIG_BROKER_URL nor TSP_SNAPSHOT_FILE is set: say where the tenants come from"]
-    if settings.broker_url is None:
-        return []
+    names = ("CONFIG_BROKER_URL", "TSP_SNAPSHOT_FILE", "TSP_TENANT_SECRETS_FILE")
+    broker, snapshot, secrets = (bool(environ.get(name, "").strip()) for name in names)
     problems = []
-    if settings.snapshot_file is not None:
+    if not broker and not snapshot:
+        problems.append("neither CONFIG_BROKER_URL nor TSP_SNAPSHOT_FILE is set: say where the tenants come from")
+    if broker and snapshot:
         problems.append("CONFIG_BROKER_URL and TSP_SNAPSHOT_FILE are both set: tenants come from one of them")
-    if settings.secrets_file is not None:
+    if broker and secrets:
         problems.append(
             "CONFIG_BROKER_URL and TSP_TENANT_SECRETS_FILE are both set: a broker keeps the tenant secrets; bring the "
             "file's there with 'tenant-security secrets import' and unset it"
