@@ -23,7 +23,7 @@ USUAL_PERMISSIONS: Final = ("wrapKey", "unwrapKey")
 _TOKEN: Final = re.compile(r"/(?P<directory>[^/]+)/oauth2/v2\.0/token")
 _OPENID: Final = re.compile(r"/(?P<directory>[^/]+)/v2\.0/\.well-known/openid-configuration")
 _INSTANCE: Final = "/common/discovery/instance"
-_KEY: Final = re.compile(r"/keys/(?P<key>[0-9A-Za-z-]+)(/(?P<version>[0-9A-Za-z]+))??(/(?P<verb>[a-z]+))?/?")
+_KEY: Final = re.compile(r"/keys/(?P<key>[0-9A-Za-z-]+)(/(?P<version>[0-9A-Za-z]*))??(/(?P<verb>[a-z]+))?/?")
 
 
 class Vault:
