@@ -130,13 +130,14 @@ def test_a_managed_hsm_has_aes_keys(scene):
     assert crypto.unwrap_key(KeyWrapAlgorithm.aes_256, wrapped.encrypted_key).key == DEK
 
 
+FIREWALL = "ForbiddenByFirewall"
 VAULT_HARMS = {
     "disabled": (lambda at: setattr(at.key, "enabled", False), "Forbidden", "KeyDisabled", "disabled key"),
     "expired": (lambda at: setattr(at.key, "expires", 1.0), "Forbidden", "KeyExpired", "expired key"),
     "not yet": (lambda at: setattr(at.key, "not_before", 1e12), "Forbidden", "KeyNotYetValid", "not yet valid"),
     "key_ops": (lambda at: at.key.permitted.clear(), "Forbidden", "KeyOperationForbidden", "not permitted"),
     "role": (lambda at: at.vault.deny(at.application, at.key), "Forbidden", "ForbiddenByRbac", "not authorized"),
-    "firewall": (lambda at: setattr(at.vault, "refuses", "ForbiddenByFirewall"), "Forbidden", "ForbiddenByFirewall", "address"),
+    "firewall": (lambda at: setattr(at.vault, "refuses", FIREWALL), "Forbidden", FIREWALL, "address"),
     "no key": (lambda at: at.vault.keys.clear(), "KeyNotFound", None, "not found"),
     "throttled": (lambda at: setattr(at.vault, "calls_left", 0), "Throttled", None, "too many requests"),
 }

@@ -129,7 +129,7 @@ def test_a_bad_ciphertext_of_an_rsa_key_is_a_500(vault, client):
 def test_bad_credentials_are_refused_in_vaults_words(vault, client, secret_id):
     role = vault.root.app_role()
 
-    with pytest.raises(exceptions.InvalidRequest, match="invalid role or secret ID|missing secret_id"):
+    with pytest.raises(exceptions.InvalidRequest, match=r"invalid role or secret ID|missing secret_id"):
         client.auth.approle.login(role.role_id, secret_id)
 
 
