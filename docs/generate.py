@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from docs import events
+from tenant_security.bridge.settings import BridgeSettings
 from tenant_security.broker.settings import BrokerSettings
 from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.openapi import openapi_document
@@ -56,19 +57,18 @@ def default_of(each: Setting[Any]) -> str:
     return f"`{text}`"
 
 
+DAEMONS: dict[str, type[Any]] = {"Proxy": ProxySettings, "Broker": BrokerSettings, "Vendor bridge": BridgeSettings}
+"""Whose settings ``settings.md`` has, in its order."""
+
+
 def settings_table() -> str:
     """The tables of ``settings.md``."""
     rows = ["### Identity", "", "Written by `tenant-security identity new` or `identity request`.", ""]
     rows += ["| name | meaning |", "| --- | --- |"]
     rows += [f"| `{name}` | {meaning} |" for name, meaning in IDENTITY.items()]
-    rows += ["", "### Proxy", "", "| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
-    rows += [
-        f"| `{each.name}` | {default_of(each)} | {each.unit} | {each.meaning} |" for each in settings_of(ProxySettings)
-    ]
-    rows += ["", "### Broker", "", "| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
-    rows += [
-        f"| `{each.name}` | {default_of(each)} | {each.unit} | {each.meaning} |" for each in settings_of(BrokerSettings)
-    ]
+    for title, kind in DAEMONS.items():
+        rows += ["", f"### {title}", "", "| name | default | unit | meaning |", "| --- | --- | --- | --- |"]
+        rows += [f"| `{each.name}` | {default_of(each)} | {each.unit} | {each.meaning} |" for each in settings_of(kind)]
     return "\n".join(rows)
 
 

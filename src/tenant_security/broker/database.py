@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Self
 
+import asyncpg
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -20,11 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from tenant_security.broker import schema
 from tenant_security.broker.audit import GENESIS, Actor, AuditRow
-from tenant_security.broker.refusals import BusyError, ConflictError, NotFoundError
+from tenant_security.broker.refusals import BusyError, ConflictError, NotFoundError, RefusalError
 
 _SQLITE_BUSY_MS: Final = 5_000
 _POOL: Final = 20
 _WAIT_S: Final = 5.0
+_NO_SUCH_VALUE: Final = "a number is larger, or a text has other characters, than anything that is kept here"
 
 
 class Change:
@@ -229,7 +231,11 @@ def _faults() -> Any:
         raise ConflictError("somebody else has just changed this; read it again and repeat the change") from refused
     except (PoolTimeoutError, OperationalError, OSError) as down:
         raise BusyError from down
+    except OverflowError as refused:
+        raise RefusalError(_NO_SUCH_VALUE) from refused
     except DBAPIError as down:
         if down.connection_invalidated:
             raise BusyError from down
+        if isinstance(getattr(down.orig, "__cause__", None), asyncpg.DataError):
+            raise RefusalError(_NO_SUCH_VALUE) from down
         raise

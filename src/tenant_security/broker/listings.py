@@ -139,7 +139,7 @@ async def assignments(
 
 
 async def tags(
-    connection: AsyncConnection, vendor: str, paging: Paging, *, text: str | None = None
+    connection: AsyncConnection, vendor: str, paging: Paging, *, text: str | None = None, number: int | None = None
 ) -> api.Page[api.Tag]:
     """List tags whose text contains this."""
     table = schema.tags
@@ -152,6 +152,8 @@ async def tags(
     chosen = sa.select(table, counted.label("tenants")).where(table.c.vendor == vendor)
     if text:
         chosen = chosen.where(_contains(table.c.text, text))
+    if number is not None:
+        chosen = chosen.where(table.c.id == number)
     sorts = {"text": table.c.text, "created": table.c.created_ms}
     rows, page = await _page(connection, chosen, paging, sorts, table.c.id)
     return page(
@@ -263,7 +265,9 @@ class _MakePage(NamedTuple):
 
 
 def _contains(column: sa.ColumnElement[str], text: str) -> sa.ColumnElement[bool]:
-    return sa.func.lower(column).contains(text.lower(), autoescape=True)
+    """Whether a column contains a text, in whatever case. The database folds both sides, each in its own way."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return sa.func.lower(column).like(sa.func.lower(f"%{escaped}%"), escape="\\")
 
 
 def _about(

@@ -191,13 +191,17 @@ class VendorApi(Controller):
         ] = "created",
         direction: Ascending = "desc",
         status: FromQuery[Literal["active", "disabled", "primary"] | None] = None,
+        text: Annotated[str | None, QueryParameter(name="query")] = None,
+        config: FromQuery[int | None] = None,
     ) -> api.Page[api.Assignment]:
         """List what a tenant is assigned."""
         await _may(request, broker, Right.READ, vendor, tenant)
         async with broker.database.read() as connection:
             row = await tenants.tenant_row(connection, vendor, tenant)
             paging = Paging(page, page_size, sort, direction == "desc")
-            return await listings.assignments(connection, vendor, paging, tenant_number=row.number, status=status)
+            return await listings.assignments(
+                connection, vendor, paging, tenant_number=row.number, config=config, status=status, query=text
+            )
 
     @get("/tenants/{tenant:str}/configs")
     async def tenant_configs(
@@ -243,8 +247,7 @@ class VendorApi(Controller):
         async with broker.change(caller) as change:
             made = await tags.create_tag(change, data.text)
         async with broker.database.read() as connection:
-            found = await listings.tags(connection, vendor, Paging(size=1_000), text=data.text)
-        return next(tag for tag in found.result if tag.id == made)
+            return (await listings.tags(connection, vendor, Paging(size=1), number=made)).result[0]
 
     # -- the vendor's own configs ------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ In production:
     tenant-security snapshot build ...  describe tenants and their KMS configs, get one sealed, signed file
     tenant-security identity new ...    make the identity of a proxy and its env file
     tenant-security proxy               run the Tenant Security Proxy with that env file
+    tenant-security bridge              run the vendor bridge, for automation
 """,
     help_format="plaintext",
 )
@@ -49,12 +50,33 @@ def proxy(*, workers: int | None = None, check: bool = False, settings: bool = F
     settings
         Print every setting with its default and meaning, without starting.
     """
-    from tenant_security.cli import run_proxy  # noqa: PLC0415 - the server's libraries load only for the server
+    from tenant_security.cli import run_proxy, settings_table  # noqa: PLC0415 - these load what the server needs
+    from tenant_security.proxy.settings import ProxySettings  # noqa: PLC0415
 
     if settings:
-        run_proxy.print_settings()
+        settings_table.print_settings("proxy", ProxySettings)
     else:
         run_proxy.run(check_only=check, workers=workers)
+
+
+@app.command
+def bridge(*, check: bool = False, settings: bool = False) -> None:
+    """Run the vendor bridge, the vendor's automation API. All of its settings are environment variables.
+
+    Signals: SIGHUP reads the vendor's keys again; SIGTERM and Ctrl-C drain and stop, a second one stops at once.
+
+    Exit codes: 0 stopped as asked; 78 the settings are wrong (every problem is printed).
+
+    Parameters
+    ----------
+    check
+        Read the settings and say what is wrong with them, without starting.
+    settings
+        Print every setting with its default and meaning, without starting.
+    """
+    from tenant_security.cli import run_bridge  # noqa: PLC0415 - the server's libraries load only for the server
+
+    run_bridge.run(check_only=check, print_only=settings)
 
 
 @app.command

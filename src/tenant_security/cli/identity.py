@@ -41,7 +41,16 @@ _SUITES = {"xwing": Suite.XWING, "p256": Suite.P256}
 
 
 @app.command
-def new(name: str, /, *, vendor: Path, env_file: Path, segment: int = 1, tag: list[str] | None = None) -> None:
+def new(
+    name: str,
+    /,
+    *,
+    vendor: Path,
+    env_file: Path,
+    segment: int = 1,
+    tag: list[str] | None = None,
+    bridge: bool = False,
+) -> None:
     """Make an identity, let it in, and write its env file (mode 0600).
 
     Example:  tenant-security identity new proxy-1 --vendor ./vendor --env-file proxy-1.env
@@ -58,11 +67,13 @@ def new(name: str, /, *, vendor: Path, env_file: Path, segment: int = 1, tag: li
         The segment it serves.
     tag
         A tag, for segments that are not for everybody. May be given several times.
+    bridge
+        Make the identity of a vendor bridge: it may sign for all tenants, and opens the vendor's own configs only.
     """
     with explained():
         _refuse_to_overwrite(env_file)
         owner = Vendor.load(vendor)
-        credentials = owner.add_identity(name, segment=segment, tags=tag or ())
+        credentials = owner.add_bridge(name) if bridge else owner.add_identity(name, segment=segment, tags=tag or ())
         _write_env(env_file, credentials)
         print(f"Identity {name} is let in; its env file is {env_file}. Now build the snapshot again.")
 

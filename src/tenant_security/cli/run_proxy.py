@@ -5,13 +5,11 @@ import sys
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.table import Table
 
 from tenant_security.proxy.settings import ProxySettings, read_proxy_settings, unknown_settings
 from tenant_security.proxy.workers import Place, Said, WorkerSignals, place_of, worker_listeners
 from tenant_security.service.logs import configure_logs
 from tenant_security.service.run import Signals, run_daemon
-from tenant_security.service.settings import settings_of
 from tenant_security.wire.service_env import ServiceCredentials
 
 
@@ -56,7 +54,7 @@ def _run_worker(place: Place, settings: ProxySettings, credentials: ServiceCrede
     async def main() -> None:
         proxy = Proxy(settings, credentials, log, signals, listeners)
         signals.tell(Said.OPENED)
-        await proxy.run(lambda _ports: signals.tell(Said.READY), lambda: signals.tell(Said.REVOKED))
+        await proxy.run(lambda _ports: signals.tell(Said.READY))
         signals.tell(Said.DONE, proxy.metrics())
 
     run_daemon(main)
@@ -71,12 +69,3 @@ def _run_supervisor(settings: ProxySettings, environ: Mapping[str, str]) -> None
         await Supervisor(settings, environ, log, Signals()).run()
 
     run_daemon(main)
-
-
-def print_settings() -> None:
-    """Print every setting as a table."""
-    table = Table("Setting", "Default", "Meaning", title="Settings of the proxy", show_lines=True)
-    for each in settings_of(ProxySettings):
-        default = "required" if each.required else "" if each.default is None else str(each.default)
-        table.add_row(each.name, f"{default} {each.unit}".strip(), each.meaning)
-    Console().print(table)

@@ -8,7 +8,7 @@
 Source: docs/formats-trust.md, "Segment wraps".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tenant_security.crypto.seal import Suite
 from tenant_security.crypto.signing import SigningKey, key_id
@@ -20,20 +20,26 @@ from tenant_security.wire import snapshot as words
 from tenant_security.wire.service_env import ServiceCredentials
 
 
+def require_segment(segment: int, credentials: ServiceCredentials) -> None:
+    """Check that a snapshot of this segment, 0 for all, is for this service.
+
+    Raises: SnapshotRefusedError.
+    """
+    if segment not in (0, credentials.segment_id):
+        raise SnapshotRefusedError(
+            Part.IDENTITY,
+            f"it is of segment {segment}; this service is for segment {credentials.segment_id} (SERVICE_SEGMENT_ID)",
+        )
+
+
 def keyring_for(
-    header: words.SnapshotHeader, manifest: words.Manifest, credentials: ServiceCredentials | None
+    wraps: Iterable[words.SegmentWrap], manifest: words.Manifest, credentials: ServiceCredentials | None
 ) -> Keyring:
     """Return the keys of the manifest's segments, with those that were sealed to this service ready to open.
 
     Raises: SnapshotRefusedError when the service is unknown, revoked or without its segment.
     """
-    if credentials is not None and header.segment not in (0, credentials.segment_id):
-        raise SnapshotRefusedError(
-            Part.IDENTITY,
-            f"it is of segment {header.segment}; this service is for segment {credentials.segment_id} "
-            "(SERVICE_SEGMENT_ID)",
-        )
-    seeds = {} if credentials is None else _seeds(header, manifest, credentials)
+    seeds = {} if credentials is None else _seeds(wraps, manifest, credentials)
     keyring = Keyring(
         SegmentKey(segment.id, segment.epoch, segment.suite, _segment_key(segment, seeds))
         for segment in manifest.segments
@@ -63,12 +69,12 @@ def _segment_key(segment: words.Segment, seeds: Mapping[tuple[int, int], Secret[
 
 
 def _seeds(
-    header: words.SnapshotHeader, manifest: words.Manifest, credentials: ServiceCredentials
+    wraps: Iterable[words.SegmentWrap], manifest: words.Manifest, credentials: ServiceCredentials
 ) -> dict[tuple[int, int], Secret[bytes]]:
     key = _identity_key(manifest, credentials)
     recipient = key_id(key.public)
     seeds: dict[tuple[int, int], Secret[bytes]] = {}
-    for wrap in header.segment_wraps:
+    for wrap in wraps:
         if wrap.recipient == recipient and wrap.suite == key.suite:
             info = words.segment_seed_info(manifest.vendor, wrap.segment, wrap.epoch, recipient)
             try:

@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from tenant_security.directory.entitlement import keyring_for
+from tenant_security.directory.entitlement import keyring_for, require_segment
 from tenant_security.directory.entries import openable
 from tenant_security.directory.floors import AUTHORS, RECORD, floors_after
 from tenant_security.directory.sealed_config import SealedConfig
@@ -64,7 +64,9 @@ class SnapshotVerifier:
     ) -> None:
         header = read_header(first_line)
         self._chain: Final = verify_chain(header, pinned=pinned, previous=previous.standing.seen, now_s=now_s)
-        keyring = keyring_for(header, self._chain.manifest, credentials)
+        if credentials is not None:
+            require_segment(header.segment, credentials)
+        keyring = keyring_for(header.segment_wraps, self._chain.manifest, credentials)
         same_keys = keyring.same_as(previous.standing.keyring)
         self._keyring: Final = previous.standing.keyring if same_keys else keyring
         self._previous: Final = previous

@@ -11,7 +11,7 @@ from tests.unit.broker.conftest import ALICE
 from tenant_security.broker import audit_log, schema, tags, tenants
 from tenant_security.broker.database import Database
 from tenant_security.broker.migrations.upgrade import is_current, upgrade
-from tenant_security.broker.refusals import ConflictError, NotFoundError
+from tenant_security.broker.refusals import ConflictError, NotFoundError, RefusalError
 
 
 async def test_the_migrations_end_at_the_schema(world):
@@ -138,3 +138,11 @@ async def test_a_chain_that_was_written_anew_lacks_the_hash_that_was_noted(world
         noted = (await audit_log.page(connection, "acme", limit=1))[0].hash
         assert await audit_log.verify(connection, "acme", expect=noted) is None
         assert (await audit_log.verify(connection, "acme", expect=bytes(32))) is not None
+
+
+@pytest.mark.parametrize("value", [2**63, 2**80])
+async def test_a_number_that_no_column_holds_is_a_bad_request_and_no_fault_of_the_database(world, value):
+    with pytest.raises(RefusalError, match="larger") as refused:
+        async with world.database.read() as connection:
+            await connection.execute(sa.select(schema.configs).where(schema.configs.c.number == value))
+    assert refused.value.status == 400
