@@ -8,9 +8,10 @@ Source: AWS IAM User Guide, "Create a signed AWS API request"; docs/decisions/00
 """
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
+from botocore.auth import SIGV4_TIMESTAMP, S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from tenant_security.outbound.flow import Request
@@ -19,6 +20,7 @@ from tenant_security.secret import Secret
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
 
+_S3: Final = "s3"
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
 
@@ -53,7 +55,10 @@ def sign(
     headers = [*request.headers, ("X-Amz-Date", timestamp)]
     if token is not None:
         headers.append(("X-Amz-Security-Token", token))
-    signer = SigV4Auth(cast("ReadOnlyCredentials", credentials), service, region)
+    if service == _S3:
+        # S3 wants the digest of the body as a header too, and takes paths as they stand.
+        headers.append(("X-Amz-Content-SHA256", sha256(request.body).hexdigest()))
+    signer = (S3SigV4Auth if service == _S3 else SigV4Auth)(cast("ReadOnlyCredentials", credentials), service, region)
     theirs = AWSRequest(request.method, request.url, dict(headers), request.body)
     theirs.context["timestamp"] = timestamp
     to_sign = signer.string_to_sign(theirs, signer.canonical_request(theirs))

@@ -27,6 +27,14 @@ class Halve(NamedTuple):
     why: str
 
 
+class SignInError(Exception):
+    """The sink was not asked, because whoever vouches for us did not. ``outcome`` says what to do about it."""
+
+    def __init__(self, why: str, *, blocked: bool = True) -> None:
+        super().__init__(why)
+        self.outcome = Later(why, blocked=blocked)
+
+
 Answer = Outcome | Halve | Sequence[Outcome]
 """What came of some events: one outcome for all, or one for each."""
 
@@ -54,7 +62,7 @@ class SinkBase(ABC):
 
     @abstractmethod
     def send(self, pieces: Sequence[Piece]) -> Flow[Answer]:
-        """Send some events together. Raises: UnreachableError."""
+        """Send some events together. Raises: UnreachableError, SignInError."""
 
     def encode(self, events: Sequence[bytes]) -> Encoded:
         """Make batches within the limits."""
@@ -93,6 +101,8 @@ class SinkBase(ABC):
             return (yield from self.send(pieces))
         except UnreachableError as failure:
             return unreachable(self.title, failure)
+        except SignInError as refused:
+            return refused.outcome
 
 
 def unreachable(title: str, failure: UnreachableError) -> Later:

@@ -11,10 +11,30 @@ from typing import Final
 import msgspec
 
 from tenant_security.wire.secret_members import decode_secret
+from tenant_security.wire.sinks.aws import CloudWatchSinkConfig, S3SinkConfig
+from tenant_security.wire.sinks.azure import AzureSinkConfig
+from tenant_security.wire.sinks.datadog import DatadogSinkConfig
+from tenant_security.wire.sinks.elastic import ElasticSinkConfig
+from tenant_security.wire.sinks.google import GoogleSinkConfig
+from tenant_security.wire.sinks.otlp import OtlpSinkConfig
+from tenant_security.wire.sinks.splunk import SplunkSinkConfig
 from tenant_security.wire.sinks.stdout import StdoutSinkConfig
+from tenant_security.wire.sinks.sumo import SumoSinkConfig
 from tenant_security.wire.sinks.webhook import WebhookSinkConfig
 
-SinkConfig = StdoutSinkConfig | WebhookSinkConfig
+SinkConfig = (
+    StdoutSinkConfig
+    | WebhookSinkConfig
+    | SplunkSinkConfig
+    | GoogleSinkConfig
+    | AzureSinkConfig
+    | CloudWatchSinkConfig
+    | S3SinkConfig
+    | DatadogSinkConfig
+    | SumoSinkConfig
+    | ElasticSinkConfig
+    | OtlpSinkConfig
+)
 
 _decoder: Final[msgspec.json.Decoder[SinkConfig]] = msgspec.json.Decoder(SinkConfig, dec_hook=decode_secret)
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tenant_security.secret import Secret
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
 """A text that is written by a human and is not secret; one line."""
 
@@ -43,6 +45,13 @@ class SinkMembers(
     """Counts the versions of this config."""
     filter: EventFilter = EventFilter()
     """Which events this sink gets."""
+
+
+def check_header(secret: Secret[str], member: str) -> None:
+    """Check that a secret may stand in a header. Raises: ValueError that names the member."""
+    text = secret.reveal()
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ValueError(f"{member} holds a character that it cannot hold, such as a space at its end or a line break")
 
 
 def _named(patterns: tuple[str, ...], name: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 
 from tenant_security.secret import Secret
 from tenant_security.wire.addresses import address_with_path
-from tenant_security.wire.sinks.members import JsonFormat, Name, SinkMembers
+from tenant_security.wire.sinks.members import JsonFormat, Name, SinkMembers, check_header
 
 _PREFIX: Final = "whsec_"
 _SHORTEST: Final = 24
@@ -31,9 +31,7 @@ class WebhookSinkConfig(SinkMembers, frozen=True, tag="WEBHOOK", kw_only=True):
         if self.old_signing_secret is not None:
             signing_key(self.old_signing_secret, "oldSigningSecret")
         if self.authorization is not None:
-            text = self.authorization.reveal()
-            if not text.isascii() or not text.isprintable():
-                raise ValueError("authorization holds a character that no header may have")
+            check_header(self.authorization, "authorization")
 
 
 def signing_key(secret: Secret[str], member: str) -> Secret[bytes]:
