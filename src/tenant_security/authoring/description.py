@@ -82,13 +82,21 @@ def read_description(path: Path) -> Description:
     Raises: DescriptionError.
     """
     try:
-        text = path.read_text("utf-8")
-        loose = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return msgspec.convert(loose, Description)
-    except OSError as failure:
-        raise DescriptionError([f"{path} cannot be read: {failure.strerror}"]) from None
+        return msgspec.convert(read_loose(path), Description)
     except msgspec.ValidationError as wrong:
         raise DescriptionError([f"{path}: {wrong}"]) from None
+
+
+def read_loose(path: Path) -> Any:
+    """Read a file that people write, TOML or JSON by its suffix, without asking what it says.
+
+    Raises: DescriptionError.
+    """
+    try:
+        text = path.read_text("utf-8")
+        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as failure:
+        raise DescriptionError([f"{path} cannot be read: {failure.strerror}"]) from None
     except (ValueError, RecursionError) as malformed:
         language = "JSON" if path.suffix == ".json" else "TOML"
         raise DescriptionError([f"{path} is not {language}: {malformed}"]) from None
@@ -111,7 +119,7 @@ def apply_description(description: Description, roster: Roster, beside: Path) ->
     changed: list[str] = []
     for config in description.configs:
         try:
-            if roster.put_shared(config.id, _text(config, beside)):
+            if roster.put_shared(config.id, config_text(config, beside)):
                 changed.append(f"config {config.id}")
         except (TenantSecurityError, ValueError) as wrong:
             problems.append(f"config {config.id}: {wrong}")
@@ -147,7 +155,7 @@ def _inline(config: DescribedConfig) -> bool:
 
 
 def _put_tenant(tenant: DescribedTenant, roster: Roster, beside: Path) -> bool:
-    own = {config.id: _text(config, beside) for config in tenant.configs if _inline(config)}
+    own = {config.id: config_text(config, beside) for config in tenant.configs if _inline(config)}
     assignments = [
         assign(config.id, active=config.active, primary=config.primary, leasing=config.leasing)
         for config in tenant.configs
@@ -155,7 +163,11 @@ def _put_tenant(tenant: DescribedTenant, roster: Roster, beside: Path) -> bool:
     return roster.put_tenant(tenant.id, assignments, configs=own, leasing_required=tenant.leasing_required)
 
 
-def _text(described: DescribedConfig | SharedConfig, beside: Path) -> bytes:
+def config_text(described: DescribedConfig | SharedConfig, beside: Path) -> bytes:
+    """Return a described config's JSON; ``beside`` is the directory that config files are named from.
+
+    Raises: ValueError.
+    """
     if described.config is not None:
         return msgspec.json.encode(described.config)
     if described.config_file is None:

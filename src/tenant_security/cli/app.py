@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from tenant_security import __version__
-from tenant_security.cli import identity, snapshot
+from tenant_security.cli import identity, kms, snapshot
 from tenant_security.errors import SettingsError
 from tenant_security.service.run import EXIT_SETTINGS
 
@@ -30,6 +30,7 @@ In production:
 )
 app.command(snapshot.app)
 app.command(identity.app)
+app.command(kms.app)
 
 
 @app.command

@@ -87,7 +87,7 @@ class OutboundLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Traffic:
     """Counts since the start, for metrics. Owner: the driver; everyone else reads."""
 
-    __slots__ = ("failures", "in_flight", "requests")
+    __slots__ = ("failures", "in_flight", "refused", "requests")
 
     def __init__(self) -> None:
         self.requests = 0
@@ -96,6 +96,8 @@ class Traffic:
         """Requests begun and not yet ended."""
         self.failures: dict[Reason, int] = dict.fromkeys(Reason, 0)
         """Requests that got no response, by reason."""
+        self.refused = ""
+        """Why the policy refused the last one that it did. For the operator: it may name addresses inside."""
 
 
 class Outbound:
@@ -294,6 +296,8 @@ class Outbound:
             return failure
         except (aiohttp.ClientError, OSError, UnicodeError) as failure:
             reason = reason_of(failure)
+            if reason is Reason.REFUSED:
+                self.traffic.refused = str(getattr(failure, "os_error", failure))
             self.traffic.failures[reason] += 1
             # The cause is left behind: it names addresses, and its traceback holds the request.
             return UnreachableError(reason)
