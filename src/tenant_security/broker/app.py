@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 
 from tenant_security import __version__
 from tenant_security.broker.database import Database
+from tenant_security.broker.fleet_api import FleetApi
 from tenant_security.broker.http import BODY_CAP_BYTES, Broker, GivenBroker, say_no
 from tenant_security.broker.migrations.upgrade import is_current, upgrade
 from tenant_security.broker.pages import Pages
@@ -74,7 +75,7 @@ async def with_headers(message: Message, scope: Scope) -> None:
 def application(broker: Broker, settings: BrokerSettings) -> Litestar:
     """Put the endpoints together."""
     return Litestar(
-        route_handlers=[SetupApi, VendorApi, RecordsApi, ServiceApi, live, ready, page],
+        route_handlers=[SetupApi, VendorApi, RecordsApi, FleetApi, ServiceApi, live, ready, page],
         dependencies={"broker": Provide(lambda: broker, sync_to_thread=False)},
         exception_handlers={Exception: say_no},
         state=State({"broker": broker, "setup_token": settings.create_vendor_token}),

@@ -38,6 +38,8 @@ class Role(Enum):
     BRIDGE = "bridge"
     PROXY = "proxy"
     LOGDRIVER = "logdriver"
+    REVOKED = "revoked"
+    """A service that the manifest has revoked: it may learn that, and nothing else."""
 
 
 _MANAGE: Final = {Right.READ, Right.TENANTS, Right.SIGN, Right.KEYS, Right.HEADS, Right.SECRETS}
@@ -50,6 +52,7 @@ RIGHTS: Final[dict[Role, frozenset[Right]]] = {
     Role.BRIDGE: frozenset({Right.READ, Right.TENANTS, Right.SIGN, Right.HEADS, Right.SECRETS, Right.SERVE}),
     Role.PROXY: frozenset({Right.SERVE}),
     Role.LOGDRIVER: frozenset({Right.SERVE}),
+    Role.REVOKED: frozenset(),
 }
 """What each role may."""
 

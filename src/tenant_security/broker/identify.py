@@ -89,7 +89,7 @@ async def _service(connection: AsyncConnection, key_id: str) -> tuple[Caller, Ve
     accounts = schema.service_accounts
     row = (
         await connection.execute(
-            sa.select(accounts).where(accounts.c.signing_key_id == key_id, accounts.c.status == "active")
+            sa.select(accounts).where(accounts.c.signing_key_id == key_id, accounts.c.status.in_(("active", "revoked")))
         )
     ).one_or_none()
     if row is None:
@@ -97,9 +97,13 @@ async def _service(connection: AsyncConnection, key_id: str) -> tuple[Caller, Ve
     trust = await vendor_trust(connection, row.vendor)
     # The manifest has the last word: a row that says more than it counts for nothing.
     identity = next((each for each in trust.manifest.identities if each.id == row.id), None)
-    if identity is None or identity.status is not words.Status.ACTIVE or identity.signing != row.signing:
+    if identity is None or identity.signing != row.signing:
         return None
     actor = Actor("service", row.id, row.id)
+    if identity.status is words.Status.REVOKED:
+        return Caller(actor, row.vendor, Role.REVOKED), VerifyingKey(row.signing)
+    if row.status != "active":
+        return None
     segments = frozenset(segment.id for segment in trust.segments_for(frozenset(identity.tags)))
     return Caller(actor, row.vendor, Role(row.kind), None, segments), VerifyingKey(row.signing)
 

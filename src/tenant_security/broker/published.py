@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from tenant_security.broker import schema
+from tenant_security.broker import config_tests, schema
 from tenant_security.broker.database import Database
-from tenant_security.broker.snapshots import current_revision, snapshot_lines
+from tenant_security.broker.snapshots import current_revision, revocation_line, snapshot_lines
 
 CHANGES_CAP_BYTES: Final = 8 * 1_048_576
 """Changes that are longer than this are not sent: the whole is."""
@@ -29,10 +29,21 @@ _LOOK_S: Final = 1.0
 
 
 class Offer(NamedTuple):
-    """What services should have now. ``tag`` changes with the snapshot, and with the head that vouches for it."""
+    """What services should have now. ``tag`` changes with the snapshot, and with the head that vouches for it.
+
+    ``work`` names the kinds of service that have something to do.
+    """
 
     version: int
     tag: str
+    work: frozenset[str] = frozenset()
+
+
+class _Looked(NamedTuple):
+    """An offer, and until when (by the loop's clock) it need not be looked up again."""
+
+    offer: Offer
+    until: float
 
 
 class _Written(NamedTuple):
@@ -52,6 +63,8 @@ class Published:
         self._written: Final[dict[tuple[str, int], _Written]] = {}
         self._writing: Final[dict[tuple[str, int], asyncio.Lock]] = {}
         self._news: Final[dict[str, asyncio.Event]] = {}
+        self._looked: Final[dict[tuple[str, int], _Looked]] = {}
+        self._looking: Final[dict[tuple[str, int], asyncio.Lock]] = {}
 
     def close(self) -> None:
         """Remove the files."""
@@ -59,9 +72,15 @@ class Published:
 
     def tell(self, vendor: str) -> None:
         """Wake whoever waits for news of this vendor."""
+        for key in [key for key in self._looked if key[0] == vendor]:
+            del self._looked[key]
         waiting = self._news.pop(vendor, None)
         if waiting is not None:
             waiting.set()
+
+    def work_changed(self, vendor: str, segment: int) -> None:
+        """Look again before saying that there is work."""
+        self._looked.pop((vendor, segment), None)
 
     async def offer(self, vendor: str, segment: int) -> Offer:
         """Return what services should have now.
@@ -78,26 +97,46 @@ class Published:
                 )
             )
             head = found.one_or_none()
+            work = await config_tests.waiting(connection, vendor, segment, self._now_ms())
         if head is None:
-            return Offer(revision, f"{revision}")
+            return Offer(revision, f"{revision}", work)
         behind = head.snapshot_version < revision
         if behind and self._now_ms() - revision >= _HEAD_WAIT_MS:
-            return Offer(revision, f"{revision}")
-        return Offer(head.snapshot_version, f"{head.snapshot_version}-{hashlib.sha256(head.signed).hexdigest()[:16]}")
+            return Offer(revision, f"{revision}", work)
+        tag = f"{head.snapshot_version}-{hashlib.sha256(head.signed).hexdigest()[:16]}"
+        return Offer(head.snapshot_version, tag, work)
 
-    async def newer(self, vendor: str, segment: int, than: str, wait_s: float) -> Offer:
-        """Wait until something other than this tag is offered, at most this long, and return what is offered then."""
-        deadline = asyncio.get_running_loop().time() + wait_s
-        while True:
-            news = self._news.setdefault(vendor, asyncio.Event())
+    async def _recent_offer(self, vendor: str, segment: int) -> Offer:
+        """Return an offer that was looked up within the last second: however many wait, the database is asked once."""
+        key, clock = (vendor, segment), asyncio.get_running_loop().time
+        async with self._looking.setdefault(key, asyncio.Lock()):
+            looked = self._looked.get(key)
+            if looked is not None and clock() < looked.until:
+                return looked.offer
+            # Who changes something while we look makes us look again, so the time counts from the beginning.
+            news, began = self._news.get(vendor), clock()
             offer = await self.offer(vendor, segment)
+            if news is None or not news.is_set():
+                self._looked[key] = _Looked(offer, began + _LOOK_S)
+            return offer
+
+    async def newer(self, vendor: str, segment: int, than: str, *, wait_s: float, kind: str = "") -> Offer:
+        """Wait until something other than this tag is offered, or there is work for this kind of service.
+
+        Returns what is offered then, or when ``wait_s`` seconds are over.
+        """
+        deadline = asyncio.get_running_loop().time() + wait_s
+        offer = await self.offer(vendor, segment)
+        while True:
             left_s = deadline - asyncio.get_running_loop().time()
-            if offer.tag != than or left_s <= 0:
+            if offer.tag != than or left_s <= 0 or kind in offer.work:
                 return offer
+            news = self._news.setdefault(vendor, asyncio.Event())
             # Another broker may have made the change, so the database is asked now and then too.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left_s, _LOOK_S)):
                     await news.wait()
+            offer = await self._recent_offer(vendor, segment)
 
     async def changes(self, vendor: str, segment: int, since: int) -> bytes | None:
         """Return the lines that changed since a version, or None when they are too many or not known.
@@ -118,6 +157,11 @@ class Published:
                     return None
                 lines.append(line)
         return b"".join(line + b"\n" for line in lines)
+
+    async def revocation(self, vendor: str, segment: int) -> bytes:
+        """Return what tells a service that it is revoked: the first line of the snapshot, and no more."""
+        async with self._database.read() as connection:
+            return await revocation_line(connection, vendor, segment, now_s=self._now_ms() // 1000) + b"\n"
 
     async def whole(self, vendor: str, segment: int) -> Path:
         """Return the file that holds the whole snapshot as it is now, written unless it was already."""

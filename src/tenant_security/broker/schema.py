@@ -450,6 +450,53 @@ approval_rules: Final = Table(
 )
 """A tenant that stands in here has asked that a second person approve every change of its KMS configs."""
 
+# -- the fleet ---------------------------------------------------------------------------------------------------------
+
+service_instances: Final = Table(
+    "service_instances",
+    metadata,
+    Column("vendor", ForeignKey("vendors.id"), nullable=False),
+    Column("service", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    Column("report", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("vendor", "service", "instance"),
+    Index("ix_service_instances_seen", "vendor", "service", "seen_ms"),
+)
+
+activity: Final = Table(
+    "activity",
+    metadata,
+    Column("vendor", ForeignKey("vendors.id"), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("bucket_ms", BigInteger, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("vendor", "tenant", "bucket_ms", "what"),
+    Index("ix_activity_bucket", "vendor", "bucket_ms"),
+)
+
+config_tests: Final = Table(
+    "config_tests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("vendor", ForeignKey("vendors.id"), nullable=False),
+    Column("tenant", ForeignKey("tenants.number", ondelete="CASCADE"), nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("config", Integer, nullable=False),
+    Column("segment", Integer, nullable=False),
+    Column("taker", Text, nullable=False),
+    *_made(),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("taken_ms", BigInteger),
+    Column("taken_by", Text),
+    Column("done_ms", BigInteger),
+    Column("report", LargeBinary),
+    Index("ix_config_tests_waiting", "vendor", "segment", "expires_ms"),
+    Index("ix_config_tests_tenant", "tenant"),
+)
+
 # -- what happened -----------------------------------------------------------------------------------------------------
 
 audit: Final = Table(

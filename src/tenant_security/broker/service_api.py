@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from litestar import Controller, Response, get, post
-from litestar.params import FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
-from tenant_security.broker import schema, vendors
-from tenant_security.broker.callers import Caller, Right
+from tenant_security.broker import config_tests, fleet, vendors
+from tenant_security.broker.callers import Caller, Right, Role
 from tenant_security.broker.http import Asked, Broker, GivenBroker, caller_of
 from tenant_security.broker.published import chunks
 from tenant_security.broker.refusals import ConflictError, ForbiddenError
@@ -43,12 +43,18 @@ class ServiceApi(Controller):
         ] = 0,
     ) -> Response[Any]:
         """Send a segment's snapshot: what has changed since a version, or all; 304 while If-None-Match is current."""
-        caller = await _service(request, broker)
-        if segment not in caller.segments:
-            raise ForbiddenError(f"this service is not entitled to segment {segment}; check its tags")
+        caller = await caller_of(request, broker, None)
+        if caller.role is Role.REVOKED:
+            line = await broker.published.revocation(caller.vendor, segment)
+            return Response(line, media_type=_JSON_LINES, headers={"Cache-Control": "no-store"})
+        caller.require(Right.SERVE, caller.vendor)
+        _require_segment(caller, segment)
         has = request.headers.get("if-none-match", "").strip('"')
-        offer = await broker.published.newer(caller.vendor, segment, has, wait)
+        kind = caller.role.value
+        offer = await broker.published.newer(caller.vendor, segment, has, wait_s=wait, kind=kind)
         headers = {"ETag": f'"{offer.tag}"', "Cache-Control": "no-store"}
+        if kind in offer.work:
+            headers[api.WORK_HEADER] = "1"
         if offer.tag == has:
             return Response(None, status_code=304, headers=headers)
         if since is not None:
@@ -90,20 +96,37 @@ class ServiceApi(Controller):
 
     @post("/status", status_code=204)
     async def status(self, request: Asked, broker: GivenBroker, data: JSONBody[api.Status]) -> None:
-        """Hear how a service is."""
+        """Hear how a service is, and what happened since its last report."""
         caller = await _service(request, broker)
-        accounts = schema.service_accounts
         async with broker.database.note() as connection:
-            await connection.execute(
-                accounts.update()
-                .where(accounts.c.vendor == caller.vendor, accounts.c.id == caller.actor.id)
-                .values(
-                    seen_ms=broker.now_ms(),
-                    seen_version=data.software,
-                    seen_revision=data.snapshot_version,
-                    seen_report=await request.body(),
-                )
-            )
+            await fleet.hear(connection, caller, data, broker.now_ms())
+
+    @post("/work", status_code=200)
+    async def take_work(
+        self, request: Asked, broker: GivenBroker, segment: Annotated[int, QueryParameter(ge=1)]
+    ) -> dict[str, api.Work | None]:
+        """Give out what there is to do in a segment, or null."""
+        caller = await _service(request, broker)
+        _require_segment(caller, segment)
+        async with broker.database.note() as connection:
+            work = await config_tests.take(connection, caller, segment, broker.now_ms())
+        if work is not None:
+            broker.published.work_changed(caller.vendor, segment)
+        return {"work": work}
+
+    @post("/work/{work:str}", status_code=204)
+    async def finish_work(
+        self, request: Asked, broker: GivenBroker, work: FromPath[str], data: JSONBody[api.WorkDone]
+    ) -> None:
+        """Hear what came of it."""
+        caller = await _service(request, broker)
+        async with broker.database.note() as connection:
+            await config_tests.finish(connection, caller, work, data, broker.now_ms())
+
+
+def _require_segment(caller: Caller, segment: int) -> None:
+    if segment not in caller.segments:
+        raise ForbiddenError(f"this service is not entitled to segment {segment}; check its tags")
 
 
 async def _service(request: Asked, broker: Broker) -> Caller:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -60,6 +61,19 @@ async def snapshot_lines(
         yield line
     async for line in _tenant_lines(connection, scope):
         yield line
+
+
+async def revocation_line(connection: AsyncConnection, vendor: str, segment: int, *, now_s: int) -> bytes:
+    """Return the first line of a snapshot alone: the manifest, in which a service reads that it is revoked.
+
+    Raises: NotFoundError for an unknown segment.
+    """
+    trust = await vendor_trust(connection, vendor)
+    found = trust.segment(segment)
+    if found is None:
+        raise NotFoundError(f"vendor {vendor!r} has no segment {segment}")
+    header = await _header(connection, _Scope(trust, found, 0), 0, None, now_s)
+    return words.encode(msgspec.structs.replace(header, segment_wraps=()))
 
 
 async def _header(

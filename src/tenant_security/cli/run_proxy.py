@@ -54,7 +54,7 @@ def _run_worker(place: Place, settings: ProxySettings, credentials: ServiceCrede
     async def main() -> None:
         proxy = Proxy(settings, credentials, log, signals, listeners)
         signals.tell(Said.OPENED)
-        await proxy.run(lambda _ports: signals.tell(Said.READY))
+        await proxy.run(lambda _ports: signals.tell(Said.READY), lambda: signals.tell(Said.REVOKED))
         signals.tell(Said.DONE, proxy.metrics())
 
     run_daemon(main)

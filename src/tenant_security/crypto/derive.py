@@ -11,6 +11,9 @@ import hmac
 from collections.abc import Callable
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 HASHES: Final[dict[str, Callable[..., Any]]] = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 """Derivation types that we serve. Units: 32 and 64 bytes of key."""
 
@@ -19,3 +22,8 @@ def derive_key(secret: bytes, tenant_id: str, derivation_path: str, derivation_t
     """Derive one key. The type is one of :data:`HASHES`."""
     message = f"{tenant_id}-{derivation_path}".encode()
     return hmac.digest(secret, message, HASHES[derivation_type])
+
+
+def secret_fingerprint(secret: bytes) -> bytes:
+    """Return 32 bytes that tell a tenant secret from others. They say nothing about it or about any derived key."""
+    return HKDF(SHA256(), 32, salt=None, info=b"tenant-security/tenant-secret-fingerprint/v1").derive(secret)

@@ -1,19 +1,14 @@
-"""Snapshots from a broker: whole at first, then what has changed, as soon as it has; and a sealed copy on disk.
+"""Snapshots from a broker: whole at first, then what has changed, as soon as it has; and a sealed copy on disk."""
 
-The copy holds what the broker sent, ciphertext and signatures, and is verified again when it is read: it lets a proxy
-start while the broker is down, and remember versions over a restart. Whoever can write to its directory can do what a
-broker can: withhold, and nothing else.
-
-Shape of the directory: ``snapshot`` and ``changes-<n>``, to be read one after the other; ``incoming`` is being written.
-"""
-
-import os
+import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tenant_security.directory.kept_copy import KeptCopy
 from tenant_security.directory.snapshot_file import SnapshotFile
 from tenant_security.directory.source import Offered, Pace
 from tenant_security.directory.tenants import TenantDirectory
@@ -22,23 +17,26 @@ from tenant_security.outbound.flow import Flow, UnreachableError
 from tenant_security.trust.chain import read_header
 from tenant_security.trust.refusal import Part, SnapshotRefusedError
 
-_WHOLE: Final = "snapshot"
-_CHANGES: Final = "changes-"
-_INCOMING: Final = "incoming"
-_MOST_CHANGES: Final = 100
-"""After so many pieces on disk the whole is fetched again, so that a start reads few."""
 _WAIT_S: Final = 25
 _ANSWER_S: Final = 300.0
 """How long a whole snapshot may take to arrive. Units: seconds."""
+CAP_BYTES: Final = 1024**3
+"""The largest snapshot. Units: bytes. Some 300,000 tenants."""
+_RETRY_S: Final = 2.0
+_LONGEST_S: Final = 60.0
 
 Run = Callable[[Flow[Downloaded | Unchanged], float], Awaitable[Downloaded | Unchanged]]
+
+
+def _ignore() -> None:
+    return
 
 
 class BrokerSource:
     """A broker as a source. ``run`` runs a flow within so many seconds.
 
-    With ``wait_s`` of 0 it asks now and then (``period_s``) instead of waiting for news.
-    Owner: the refresher; one fetch at a time.
+    With ``wait_s`` of 0 it asks every ``period_s`` seconds; otherwise each question waits that long for news.
+    ``on_work`` is called when the broker says that it has work for us. Owner: the refresher; one fetch at a time.
     """
 
     def __init__(
@@ -50,20 +48,21 @@ class BrokerSource:
         cache: Path | None = None,
         wait_s: int = _WAIT_S,
         period_s: float = 1.0,
+        cap_bytes: int = CAP_BYTES,
+        on_work: Callable[[], object] = _ignore,
     ) -> None:
+        """Open the kept copy. Raises: OSError."""
         self._account: Final = account
         self._segment: Final = segment
         self._run: Final = run
         self._wait_s: Final = wait_s
         self._period_s: Final = period_s
+        self._cap_bytes: Final = cap_bytes
+        self._on_work: Final = on_work
         self._tag = ""
         self._began = False
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        if cache is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="tenant-security-")
-            cache = Path(self._temporary.name)
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._cache: Final = cache
+        self._copy: Final = None if cache is None else KeptCopy(cache)
+        self._temporary: Final = tempfile.TemporaryDirectory(prefix="tenant-security-") if cache is None else None
 
     @property
     def name(self) -> str:
@@ -72,27 +71,30 @@ class BrokerSource:
 
     @property
     def pace(self) -> Pace:
-        """It tells of news by itself."""
-        return Pace(self._period_s, 2.0, 300.0)
+        """It tells of news by itself, unless it is only asked now and then."""
+        return Pace(self._period_s, _RETRY_S, _LONGEST_S)
 
     def close(self) -> None:
-        """Remove what was only kept for this process."""
+        """Remove what was only kept for this process, and let another keep the copy."""
         if self._temporary is not None:
             self._temporary.cleanup()
+        if self._copy is not None:
+            self._copy.close()
 
     async def fetch(self, current: TenantDirectory, *, whole: bool) -> Offered | None:
         """See :class:`SnapshotSource`."""
-        whole = whole or current.version == 0 or len(self._pieces()) > _MOST_CHANGES
-        since = None if whole else current.version
-        incoming = self._cache / _INCOMING
+        if self._copy is not None:
+            whole = await asyncio.to_thread(self._copy.wants_whole) or whole
+        whole = whole or current.version == 0
         flow = fetch_snapshot(
             self._account,
             self._segment,
-            incoming,
-            since=since,
+            self._incoming(),
+            since=None if whole else current.version,
             tag="" if whole else self._tag,
             wait_s=self._wait_s if self._began else 0,
             within_s=_ANSWER_S,
+            cap_bytes=self._cap_bytes,
         )
         try:
             answer = await self._run(flow, _ANSWER_S)
@@ -101,41 +103,29 @@ class BrokerSource:
         except BrokerRefusedError as failure:
             raise SnapshotRefusedError(Part.FILE, f"{self.name}: {failure}") from None
         except OSError as failure:
-            reason = f"it cannot be written to {incoming}: {failure.strerror or failure}"
+            reason = f"it cannot be written to {self._incoming()}: {failure.strerror or failure}"
             raise SnapshotRefusedError(Part.FILE, reason) from failure
-        if isinstance(answer, Unchanged):
-            return None
-        return _Piece(self, incoming, answer.tag)
+        if answer.work:
+            self._on_work()
+        return None if isinstance(answer, Unchanged) else _Piece(self, self._incoming(), answer.tag)
+
+    def _incoming(self) -> Path:
+        if self._copy is not None:
+            return self._copy.incoming()
+        assert self._temporary is not None
+        return Path(self._temporary.name) / "incoming"
 
     def remembered(self) -> Iterator[Offered]:
         """See :class:`SnapshotSource`."""
-        for piece in self._pieces():
+        for piece in self._copy.recall() if self._copy is not None else ():
             yield _Piece(self, piece, None)
 
-    def _pieces(self) -> list[Path]:
-        """What is kept, in the order to read it; nothing without the whole."""
-        whole = self._cache / _WHOLE
-        if not whole.exists():
-            return []
-        changes = [path for path in self._cache.glob(f"{_CHANGES}*") if path.name.removeprefix(_CHANGES).isdigit()]
-        return [whole, *sorted(changes, key=lambda path: int(path.name.removeprefix(_CHANGES)))]
-
-    def keep(self, piece: Path, tag: str, *, is_whole: bool) -> None:
-        """Keep an accepted piece. The order of the steps leaves a readable sequence behind whenever it stops."""
+    def took(self, piece: Path, tag: str, *, is_whole: bool) -> None:
+        """A piece is in use now. A disk that is full costs the copy, never the refresh."""
         self._tag, self._began = tag, True
-        pieces = self._pieces()
-        if is_whole:
-            for old in pieces[1:][::-1]:
-                old.unlink()
-            piece.replace(self._cache / _WHOLE)
-        else:
-            last = pieces[-1].name.removeprefix(_CHANGES) if len(pieces) > 1 else "0"
-            piece.replace(self._cache / f"{_CHANGES}{int(last) + 1}")
-        descriptor = os.open(self._cache, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if self._copy is not None:
+            with suppress(OSError):
+                self._copy.keep(piece, is_whole=is_whole)
 
 
 class _Piece:
@@ -156,11 +146,8 @@ class _Piece:
 
     def accepted(self) -> None:
         """See :class:`Offered`."""
-        if self._tag is None:
-            return
-        with self._path.open("rb") as file:
-            os.fsync(file.fileno())
-        self._source.keep(self._path, self._tag, is_whole=self._is_whole)
+        if self._tag is not None:
+            self._source.took(self._path, self._tag, is_whole=self._is_whole)
 
     def __enter__(self) -> Self:
         return self
@@ -169,4 +156,5 @@ class _Piece:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._tag is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)

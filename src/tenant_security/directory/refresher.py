@@ -17,6 +17,7 @@ import msgspec
 from tenant_security.directory.source import Offered, Pace, SnapshotSource
 from tenant_security.directory.tenants import EMPTY_DIRECTORY, Standing, TenantDirectory
 from tenant_security.directory.verify import SnapshotVerifier
+from tenant_security.trust.chain import NOTHING_SEEN, read_header, verify_chain
 from tenant_security.trust.refusal import Part, RevokedError, SnapshotRefusedError, WholeNeededError
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -84,17 +85,27 @@ class DirectoryRefresher:
         self._sleep: Final = sleep
         self._chance: Final = chance
         self._one_at_a_time: Final = asyncio.Lock()
+        self._revoked_by = NOTHING_SEEN
+
+    @property
+    def source_name(self) -> str:
+        """What to call the source on a health page."""
+        return self._source.name
 
     async def load(self) -> None:
-        """Read the snapshot for the first time; where the source does not answer, what was kept of it.
+        """Read the snapshot for the first time, on top of what was kept of the source: nothing older is taken then.
 
+        Where the source gives nothing good, what was kept is in use.
         Raises: SnapshotRefusedError when there is nothing good to start with.
         """
         async with self._one_at_a_time:
+            recalled = self.current.version > 0 or await self._recall()
             try:
                 await self._refresh()
-            except SnapshotRefusedError as refused:
-                if refused.part is not Part.FILE or not await self._recall():
+            except RevokedError:
+                raise
+            except SnapshotRefusedError:
+                if not recalled:
                     raise
 
     async def refresh_now(self) -> bool:
@@ -121,7 +132,7 @@ class DirectoryRefresher:
             directory, reused = await self._read_safely(int(started))
         except SnapshotRefusedError as refused:
             if isinstance(refused, RevokedError):
-                self._stop_serving()
+                self._stop_serving(refused)
             self.state = msgspec.structs.replace(
                 self.state,
                 failed_at_s=started,
@@ -148,10 +159,9 @@ class DirectoryRefresher:
         if changed:
             self._on_change(directory)
 
-    def _stop_serving(self) -> None:
+    def _stop_serving(self, revoked: RevokedError) -> None:
         """Forget every tenant, and remember what was seen, so that nothing older brings them back."""
-        seen = self.current.standing.seen
-        self.current = TenantDirectory(standing=Standing(seen=seen))
+        self.current = TenantDirectory(standing=Standing(seen=self._revoked_by), withdrawn=revoked.reason)
         self.state = msgspec.structs.replace(self.state, revoked=True)
         self._on_change(self.current)
 
@@ -161,12 +171,15 @@ class DirectoryRefresher:
         for offered in self._source.remembered():
             try:
                 self.current, _ = await self._judge(offered, int(self._clock()))
+            except RevokedError as revoked:
+                self._stop_serving(revoked)
+                return False
             except SnapshotRefusedError:
                 # What was kept before this piece is good, and the source will bring what is missing.
                 break
         if self.current is before:
             return False
-        self.state = msgspec.structs.replace(self.state, remembered=True)
+        self.state = msgspec.structs.replace(self.state, remembered=True, succeeded_at_s=float(self.current.made_at_s))
         self._on_change(self.current)
         return True
 
@@ -194,7 +207,12 @@ class DirectoryRefresher:
                 raise SnapshotRefusedError(Part.HEAD, reason)
             return self.current, len(self.current)
         with offered:
-            judged = await self._judge(offered, now_s)
+            try:
+                judged = await self._judge(offered, now_s)
+            except RevokedError:
+                # The word of it is kept, so that a restart without the source serves nobody either.
+                await asyncio.to_thread(offered.accepted)
+                raise
             await asyncio.to_thread(offered.accepted)
         return judged
 
@@ -220,14 +238,20 @@ class DirectoryRefresher:
         return directory, verifier.reused
 
     def _begin(self, first_line: bytes, now_s: int) -> SnapshotVerifier:
-        return SnapshotVerifier(
-            first_line,
-            pinned=self._credentials.root_fingerprint,
-            credentials=self._credentials,
-            now_s=now_s,
-            previous=self.current,
-            source=self._source.name,
-        )
+        pinned = self._credentials.root_fingerprint
+        try:
+            return SnapshotVerifier(
+                first_line,
+                pinned=pinned,
+                credentials=self._credentials,
+                now_s=now_s,
+                previous=self.current,
+                source=self._source.name,
+            )
+        except RevokedError:
+            seen = self.current.standing.seen
+            self._revoked_by = verify_chain(read_header(first_line), pinned=pinned, previous=seen, now_s=now_s).seen
+            raise
 
 
 def pause_s(pace: Pace, failures: int, chance: float) -> float:

@@ -65,6 +65,9 @@ class SnapshotFile:
     def accepted(self) -> None:
         """Nothing is to be done."""
 
+    def close(self) -> None:
+        """Nothing is held open between two reads."""
+
     def __enter__(self) -> Self:
         return self
 

@@ -59,3 +59,6 @@ class SnapshotSource(Protocol):
 
     def remembered(self) -> Iterator[Offered]:
         """Yield what was accepted before and kept for a start without the source, in the order to read it."""
+
+    def close(self) -> None:
+        """Let go of what is held open."""

@@ -152,6 +152,8 @@ class TenantDirectory(msgspec.Struct, frozen=True, eq=False):
     shared_entries: Mapping[int, bytes] = MappingProxyType({})
     """The digests by which heads vouch for the vendor's configs, as they were offered."""
     standing: Standing = Standing()
+    withdrawn: str = ""
+    """Why nobody is served at all: the vendor has revoked this service."""
 
     def tenant(self, tenant_id: str) -> Tenant | None:
         """Look one tenant up; a quarantined tenant is found and says so."""

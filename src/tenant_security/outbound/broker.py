@@ -16,8 +16,6 @@ from tenant_security.outbound.flow import Flow, Request, Response, download, sen
 from tenant_security.wire import service_api as api
 
 _CAP_BYTES: Final = 16 * 1_048_576
-SNAPSHOT_CAP_BYTES: Final = 4 * 1024**3
-"""The largest snapshot. Units: bytes. About a million tenants."""
 _OK: Final = 200
 _NOTHING: Final = 204
 _UNCHANGED: Final = 304
@@ -49,13 +47,16 @@ class BrokerAccount(NamedTuple):
 
 
 class Unchanged(NamedTuple):
-    """What we have is what the broker offers."""
+    """What we have is what the broker offers. ``work``: it has something for us to do."""
+
+    work: bool = False
 
 
 class Downloaded(NamedTuple):
     """A snapshot, or what has changed in it, lies in the file. ``tag`` tells the broker what we have."""
 
     tag: str
+    work: bool = False
 
 
 def signed_request(
@@ -79,11 +80,19 @@ def signed_request(
 
 
 def fetch_snapshot(
-    account: BrokerAccount, segment: int, into: Path, *, since: int | None, tag: str, wait_s: int, within_s: float
+    account: BrokerAccount,
+    segment: int,
+    into: Path,
+    *,
+    since: int | None,
+    tag: str,
+    wait_s: int,
+    within_s: float,
+    cap_bytes: int = 1024**3,
 ) -> Flow[Downloaded | Unchanged]:
     """Get a segment's snapshot into a file: all, or what has changed since a version that we have.
 
-    Units: ``wait_s`` is how long the broker may wait for something new, ``within_s`` bounds it all.
+    Units: ``wait_s`` is how long the broker may wait for something new, ``within_s`` and ``cap_bytes`` bound it all.
     Raises: BrokerRefusedError; UnreachableError; OSError.
     """
     query: dict[str, object] = {"segment": segment, "wait": wait_s}
@@ -91,13 +100,14 @@ def fetch_snapshot(
         query["since"] = since
     headers = (("If-None-Match", f'"{tag}"'),) if tag else ()
     request = signed_request(account, "GET", f"{api.SNAPSHOT_PATH}?{urlencode(query)}", headers=headers)
-    request = msgspec.structs.replace(request, cap_bytes=SNAPSHOT_CAP_BYTES)
+    request = msgspec.structs.replace(request, cap_bytes=cap_bytes)
     response = yield from download(request, into, within_s)
+    work = api.WORK_HEADER.lower() in response.headers
     if response.status == _UNCHANGED:
-        return Unchanged()
+        return Unchanged(work)
     if response.status != _OK:
         raise _refused(response)
-    return Downloaded(response.headers.get("etag", "").strip('"'))
+    return Downloaded(response.headers.get("etag", "").strip('"'), work)
 
 
 def list_secrets(account: BrokerAccount, tenant: str) -> Flow[tuple[api.StoredSecret, ...]]:
@@ -145,6 +155,24 @@ def ask(
         return msgspec.json.decode(response.body or b"null", type=kind)
     except msgspec.DecodeError:
         raise BrokerRefusedError(response.status, "something that is not what it documents") from None
+
+
+def take_work(account: BrokerAccount, segment: int) -> Flow[api.Work | None]:
+    """Get something to do, if there is anything. Raises: BrokerRefusedError; UnreachableError."""
+    response = yield from send(signed_request(account, "POST", f"{api.WORK_PATH}?segment={segment}"))
+    return _read(response, _Taken).work
+
+
+def finish_work(account: BrokerAccount, work: str, done: api.WorkDone) -> Flow[None]:
+    """Say what came of it. Raises: BrokerRefusedError; UnreachableError."""
+    target = f"{api.WORK_PATH}/{quote(work, safe='')}"
+    response = yield from send(signed_request(account, "POST", target, msgspec.json.encode(done)))
+    if response.status != _NOTHING:
+        raise _refused(response)
+
+
+class _Taken(msgspec.Struct):
+    work: api.Work | None = None
 
 
 def _read(response: Response, kind: type[T]) -> T:

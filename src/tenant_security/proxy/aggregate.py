@@ -18,6 +18,8 @@ from prometheus_client.utils import floatToGoString
 GAUGES: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "tsp_ready": max,
     "tsp_build_info": max,
+    "tsp_revoked": max,
+    "tsp_directory_from_copy": max,
     "tsp_directory_tenants": min,
     "tsp_directory_version": min,
     "tsp_directory_quarantined_tenants": max,

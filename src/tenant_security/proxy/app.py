@@ -1,8 +1,10 @@
 """The composition root of the proxy: builds everything once, runs it, and stops it without losing a request."""
 
 import asyncio
+import contextlib
 import gc
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +14,7 @@ import structlog
 
 from tenant_security import __version__
 from tenant_security.directory.refresher import DirectoryRefresher
-from tenant_security.directory.snapshot_file import SnapshotFile
+from tenant_security.directory.source import SnapshotSource
 from tenant_security.directory.tenants import ConfigHandle, TenantDirectory
 from tenant_security.errors import Code, SettingsError, TenantSecurityError
 from tenant_security.kms.caller import KmsCaller
@@ -21,11 +23,15 @@ from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.proxy.api import ProxyApi
+from tenant_security.proxy.broker_link import LIMITS, Reporter, broker_account, open_source, runner
+from tenant_security.proxy.broker_secrets import BrokerSecrets
+from tenant_security.proxy.connection_tests import ConnectionTests
 from tenant_security.proxy.event_feed import EventFeed
 from tenant_security.proxy.event_lines import write_event_lines
 from tenant_security.proxy.events import EventRecorder
 from tenant_security.proxy.fast_protocol import FastProtocol
 from tenant_security.proxy.fastpath import FastPath
+from tenant_security.proxy.fleet_report import Activity
 from tenant_security.proxy.hot_routes import FastEdge
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
@@ -35,9 +41,9 @@ from tenant_security.proxy.opened_configs import OpenedConfigs
 from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.ops import OpsApi, Stage
 from tenant_security.proxy.outbox import Outbox
-from tenant_security.proxy.secret_store import NoSecretStore, SecretFile
+from tenant_security.proxy.secret_store import NoSecretStore, SecretFile, SecretStore
 from tenant_security.proxy.settings import ProxySettings
-from tenant_security.proxy.status import Parts, add_gauges, health_of
+from tenant_security.proxy.status import Parts, add_gauges, health_of, stage_of
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.service.api_key import ApiKeys
 from tenant_security.service.http_protocol import EdgeLimits
@@ -46,6 +52,7 @@ from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
+from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire.kms.local import LocalKmsConfig
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -98,35 +105,67 @@ class Proxy:
         self._metrics = Metrics()
         self._observed = ProxyMetrics(self._metrics)
         self._api_keys = ApiKeys(settings.api_keys)
+        self._on_withdrawn: Callable[[], None] = lambda: None
+        self._on_work: Callable[[], object] = lambda: None
+        self._account = broker_account(settings, credentials)
         self._listeners, self._store = _open(settings, listeners)
 
     def metrics(self) -> bytes:
         """All that was counted, in Prometheus' text format."""
         return self._metrics.render()
 
-    async def run(self, on_ready: Callable[[Ports], None] = lambda _ports: None) -> None:
-        """Serve until a signal, then drain and stop. ``on_ready`` is told once the first tenants are loaded."""
+    async def run(
+        self,
+        on_ready: Callable[[Ports], None] = lambda _ports: None,
+        on_withdrawn: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Serve until a signal, then drain and stop.
+
+        ``on_ready`` is told once the first tenants are loaded, ``on_withdrawn`` when the vendor has revoked us.
+        """
+        self._on_withdrawn = on_withdrawn
         limits = OutboundLimits(
             connect_s=self._settings.kms_connect_s,
             attempt_s=self._settings.kms_attempt_s,
             connections=self._settings.kms_at_once,
         )
         with closing(self._store):
-            async with Outbound(limits, egress=self._settings.egress) as outbound, asyncio.TaskGroup() as group:
+            async with (
+                Outbound(limits, egress=self._settings.egress) as outbound,
+                Outbound(LIMITS) as to_broker,
+                asyncio.TaskGroup() as group,
+            ):
                 background = Background(group)
-                await self._serve(outbound, background, on_ready)
+                source = open_source(
+                    self._settings,
+                    self._credentials,
+                    self._account,
+                    to_broker,
+                    lambda: self._on_work(),  # noqa: PLW0108 - set once there is something that can do work
+                )
+                with closing(source):
+                    await self._serve(outbound, to_broker, source, background, on_ready)
                 background.cancel()
 
-    async def _serve(self, outbound: Outbound, background: Background, on_ready: Callable[[Ports], None]) -> None:
+    async def _serve(
+        self,
+        outbound: Outbound,
+        to_broker: Outbound,
+        source: SnapshotSource,
+        background: Background,
+        on_ready: Callable[[Ports], None],
+    ) -> None:
         settings, log = self._settings, self._log
         outbox = Outbox(settings.send_high_water_mark + settings.event_channel_size)
         refresher = DirectoryRefresher(
-            SnapshotFile(settings.snapshot_file, period_s=settings.refresh_s),
+            source,
             credentials=self._credentials,
+            oldest=settings.oldest_snapshot,
             on_change=lambda directory: changed(directory),  # noqa: PLW0108 - defined below, with what it clears
         )
-        recorder = EventRecorder(outbox, lambda: refresher.current, counter=self._observed.events)
-        kms, opened = self._kms(outbound)
+        activity = Activity() if self._account is not None else None
+        recorder = EventRecorder(outbox, lambda: refresher.current, counter=self._observed.events, activity=activity)
+        kms, opened = self._kms(outbound, activity)
         leases = LeaseBook(
             kms,
             LeasePolicy(
@@ -139,7 +178,7 @@ class Proxy:
         )
         keys = Keys(lambda: refresher.current, leases, kms)
         secret_policy = SecretPolicy(fresh_s=settings.secret_cache_s, most_derivations=settings.most_derivations)
-        secrets = TenantSecrets(keys, kms, self._store, secret_policy, background.start)
+        secrets = TenantSecrets(keys, kms, self._secret_store(to_broker), secret_policy, background.start)
         batches = BatchLimits(most_documents=settings.most_documents, at_once=settings.batch_at_once)
         operations = Operations(keys, secrets, recorder, batches)
 
@@ -149,8 +188,11 @@ class Proxy:
             secrets.retain(wanted)
             opened.retain(wanted)
 
-        def changed(_: TenantDirectory) -> None:
+        def changed(directory: TenantDirectory) -> None:
             retain()
+            if directory.withdrawn:
+                log.error("this proxy serves nobody any more", reason=directory.withdrawn)
+                self._on_withdrawn()
             # What was just loaded stays until the next change: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
@@ -176,18 +218,13 @@ class Proxy:
             share=self._listeners.share,
         )
         ops = HttpServer(
-            OpsApi(self._metrics, lambda: self._stage, lambda: health_of(parts)),
+            OpsApi(self._metrics, lambda: stage_of(parts), lambda: health_of(parts)),
             self._listeners.ops,
             EdgeLimits(),
         )
         parts = Parts(lambda: self._stage, refresher, outbox, leases, opened, secrets, api)
         add_gauges(self._metrics, parts)
-        events = None
-        if self._listeners.events is not None:
-            feed = EventFeed(outbox, self._api_keys, recorder.instance)
-            events = HttpServer(feed, self._listeners.events, EdgeLimits())
-        else:
-            background.start(write_event_lines(outbox, log))
+        events = self._event_server(outbox, recorder, background)
         ports = Ports(api.port, ops.port, events.port if events is not None else None)
 
         self._signals.install(on_hangup=lambda: background.start(self._reload(refresher)))
@@ -201,11 +238,55 @@ class Proxy:
             # Only now: before its tenants are known, a proxy would tell clients that they do not exist.
             await self._start(api, background)
             background.start(refresher.run())
+            if activity is not None:
+                self._talk_with_broker(to_broker, background, recorder.instance, activity, kms, parts)
             self._stage = Stage.READY
             log.info("proxy ready", tenants=len(refresher.current), snapshot=refresher.current.version)
             on_ready(ports)
             await self._signals.stop.wait()
         await self._stop(api, [each for each in (events, ops) if each is not None], outbox)
+
+    def _talk_with_broker(  # noqa: PLR0917 - the parts of one composition
+        self,
+        to_broker: Outbound,
+        background: Background,
+        instance: str,
+        activity: Activity,
+        kms: WrapWithKms,
+        parts: Parts,
+    ) -> None:
+        """Report now and then, and do what the broker asks for."""
+        assert self._account is not None
+        reporter = Reporter(
+            self._account,
+            to_broker,
+            instance=instance,
+            refresher=parts.refresher,
+            activity=activity,
+            health=lambda: health_of(parts),
+            log=self._log,
+        )
+        background.start(reporter.run(self._settings.status_s))
+        tests = ConnectionTests(
+            self._account,
+            runner(to_broker),
+            segment=self._credentials.segment_id,
+            directory=lambda: parts.refresher.current,
+            kms=kms,
+            instance=instance,
+            log=self._log,
+        )
+        self._on_work = lambda: background.start(tests.do())
+
+    def _event_server(self, outbox: Outbox, recorder: EventRecorder, background: Background) -> HttpServer | None:
+        if self._listeners.events is None:
+            background.start(write_event_lines(outbox, self._log))
+            return None
+        feed = EventFeed(outbox, self._api_keys, recorder.instance)
+        return HttpServer(feed, self._listeners.events, EdgeLimits())
+
+    def _secret_store(self, to_broker: Outbound) -> SecretStore:
+        return self._store if self._account is None else BrokerSecrets(self._account, runner(to_broker))
 
     @staticmethod
     async def _start(server: HttpServer, background: Background) -> None:
@@ -215,13 +296,22 @@ class Proxy:
     async def _first_load(self, refresher: DirectoryRefresher) -> bool:
         """Try until the first snapshot is good. Returns False when told to stop before."""
         pause, most = _FIRST_LOAD_RETRY_S
-        while not await refresher.refresh_now():
-            self._log.error("the tenants could not be loaded; trying again", reason=refresher.state.last_error)
+        while True:
+            try:
+                await refresher.load()
+            except SnapshotRefusedError:
+                self._log.error("the tenants could not be loaded; trying again", reason=refresher.state.last_error)
+            else:
+                if refresher.state.remembered:
+                    self._log.warning(
+                        "the broker gives nothing good; serving with what was kept of it",
+                        reason=refresher.state.last_error,
+                    )
+                return True
             await until(self._signals.stop, pause)
             if self._signals.stop.is_set():
                 return False
             pause = min(pause * 2, most)
-        return True
 
     async def _reload(self, refresher: DirectoryRefresher) -> None:
         if await refresher.refresh_now():
@@ -258,7 +348,7 @@ class Proxy:
             await server.stop(0.2)
         self._log.info("proxy stopped", requests_cut=cut, events_left=left)
 
-    def _kms(self, outbound: Outbound) -> tuple[WrapWithKms, OpenedConfigs]:
+    def _kms(self, outbound: Outbound, activity: Activity | None) -> tuple[WrapWithKms, OpenedConfigs]:
         settings = self._settings
         caller = KmsCaller(
             outbound,
@@ -271,11 +361,22 @@ class Proxy:
         )
         opened = OpenedConfigs(self._open_key)
 
+        @contextlib.contextmanager
+        def timed(tenant_id: str) -> Iterator[None]:
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                if activity is not None:
+                    activity.kms_call(tenant_id, time.monotonic() - began)
+
         async def wrap(tenant_id: str, config: ConfigHandle, key: bytes) -> bytes:
-            return await caller.wrap(tenant_id, opened.key(tenant_id, config), key)
+            with timed(tenant_id):
+                return await caller.wrap(tenant_id, opened.key(tenant_id, config), key)
 
         async def unwrap(tenant_id: str, config: ConfigHandle, blob: bytes) -> bytes:
-            return await caller.unwrap(tenant_id, opened.key(tenant_id, config), blob)
+            with timed(tenant_id):
+                return await caller.unwrap(tenant_id, opened.key(tenant_id, config), blob)
 
         return WrapWithKms(wrap, unwrap), opened
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from tenant_security.crypto.aead import random_bytes
 from tenant_security.directory.tenants import TenantDirectory
+from tenant_security.proxy.fleet_report import Activity
 from tenant_security.proxy.outbox import Outbox
 from tenant_security.service.metrics import Counter
 from tenant_security.wire.events import EventRecord, Operation
@@ -26,12 +27,14 @@ class EventRecorder:
         directory: Callable[[], TenantDirectory],
         *,
         counter: Counter,
+        activity: Activity | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._outbox = outbox
         self._directory = directory
         self._operations = counter.cell("operation", "recorded"), counter.cell("operation", "dropped")
         self._reported = counter.cell("reported", "recorded"), counter.cell("reported", "dropped")
+        self._activity = activity
         self._now_ms = now_ms
         self._serial = 0
         self._sequences: dict[str, int] = {}
@@ -71,6 +74,8 @@ class EventRecorder:
                 operation,
             )
         )
+        if operation is not None and self._activity is not None:
+            self._activity.operation(about, operation.count, operation.code)
         recorded, dropped = self._reported if operation is None else self._operations
         (recorded if kept else dropped).value += 1
         return kept

@@ -45,9 +45,15 @@ class Keys:
     def tenant(self, tenant_id: str) -> Tenant:
         """Find a tenant that has at least one usable config.
 
-        Raises: TenantSecurityError 201, or 207 when its configuration could not be trusted.
+        Raises: TenantSecurityError 201, or 207 when its configuration could not be trusted; 100 with HTTP 503 when
+        the vendor has revoked this proxy: another may serve.
         """
-        tenant = self._directory().tenant(tenant_id)
+        directory = self._directory()
+        if directory.withdrawn:
+            raise TenantSecurityError(
+                Code.UNKNOWN_ERROR, f"This proxy serves nobody: {directory.withdrawn}", http_status=503
+            )
+        tenant = directory.tenant(tenant_id)
         if tenant is not None and tenant.quarantined is not None:
             raise TenantSecurityError(
                 Code.KMS_CONFIGURATION_INVALID,

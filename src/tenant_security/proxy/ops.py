@@ -28,7 +28,18 @@ class Stage(Enum):
 
     STARTING = "starting"
     READY = "ready"
+    REVOKED = "revoked"
+    """The vendor has revoked this service: it runs, and serves nobody."""
     STOPPING = "stopping"
+
+
+STATUS: Final = {
+    Stage.STARTING: "STARTING",
+    Stage.READY: "UP",
+    Stage.REVOKED: "DOWN",
+    Stage.STOPPING: "STOPPING",
+}
+"""What ``/health`` says of each."""
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):

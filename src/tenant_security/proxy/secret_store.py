@@ -46,11 +46,17 @@ class SecretStore(Protocol):
     async def live(self, tenant_id: str, secret_type: str, secret_path: str) -> list[SecretRecord]:
         """Return Current, then InRotation, where they exist. Raises: OSError when the store cannot be read."""
 
-    async def create(self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes) -> SecretRecord:
+    async def create(
+        self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes, *, fingerprint: bytes
+    ) -> SecretRecord:
         """Store a first Current, durably, and return it; where somebody was faster, return theirs instead.
 
+        ``fingerprint`` is 32 bytes that tell this secret from others and say nothing about it.
         Raises: OSError when the store cannot be written.
         """
+
+    def close(self) -> None:
+        """Let go of what is open."""
 
 
 class NoSecretStore:
@@ -64,10 +70,18 @@ class NoSecretStore:
         raise TenantSecurityError(
             Code.SECRET_CREATION_FAILED,
             "Tenant secrets have no durable place here; the operator sets TSP_TENANT_SECRETS_FILE to a file that is "
-            "kept and backed up",
+            "kept and backed up, or has the proxy fed by a broker",
         )
 
-    async def create(self, tenant_id: str, secret_type: str, secret_path: str, _edek: bytes) -> SecretRecord:
+    async def create(
+        self,
+        tenant_id: str,
+        secret_type: str,
+        secret_path: str,
+        _edek: bytes,
+        *,
+        fingerprint: bytes,  # noqa: ARG002 - the protocol's
+    ) -> SecretRecord:
         """See :class:`SecretStore`."""
         await self.live(tenant_id, secret_type, secret_path)
         raise AssertionError("unreachable")
@@ -129,7 +143,15 @@ class SecretFile:
         except sqlite3.Error as refused:
             raise OSError(f"tenant secrets cannot be read: {refused}") from refused
 
-    async def create(self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes) -> SecretRecord:
+    async def create(
+        self,
+        tenant_id: str,
+        secret_type: str,
+        secret_path: str,
+        edek: bytes,
+        *,
+        fingerprint: bytes = b"",  # noqa: ARG002 - the file has no use for it
+    ) -> SecretRecord:
         """See :class:`SecretStore`."""
         return await asyncio.to_thread(self.put, tenant_id, secret_type, secret_path, edek)
 

@@ -15,6 +15,7 @@ from tenant_security.service.settings import (
     Address,
     address,
     flag,
+    http_url,
     integer,
     ip,
     read_settings,
@@ -42,19 +43,63 @@ class ProxySettings:
     api_key_2: Secret[str] | None = setting(
         "API_KEY_2", secret, meaning="A second accepted key, so that applications can move from one to the other."
     )
-    snapshot_file: Path = setting(
+    broker_url: str | None = setting(
+        "CONFIG_BROKER_URL",
+        http_url,
+        meaning="The broker that the tenants come from and that keeps their secrets, such as "
+        "https://broker.example:8080. It, or TSP_SNAPSHOT_FILE, must be set.",
+    )
+    broker_ca_file: Path | None = setting(
+        "CONFIG_BROKER_CA_FILE",
+        Path,
+        meaning="Certificate authorities in PEM that alone are trusted for the broker; default: the system's.",
+    )
+    config_cache: Path | None = setting(
+        "TSP_CONFIG_CACHE_DIR",
+        Path,
+        meaning="Where what the broker sent is kept, sealed as it came, for a start without the broker. Lost: the "
+        "next start needs the broker. Leaked: ciphertext.",
+    )
+    config_wait_s: int = setting(
+        "TSP_CONFIG_WAIT_SECONDS",
+        integer(0, 30),
+        default=25,
+        unit="seconds",
+        meaning="How long one question to the broker waits for news: a change or a revocation arrives within a "
+        "second or two. 0: ask every TSP_CONFIG_REFRESH_SECONDS instead.",
+    )
+    oldest_snapshot: int = setting(
+        "TSP_OLDEST_SNAPSHOT_VERSION",
+        integer(0, 2**62),
+        default=0,
+        meaning="Refuse snapshots of a lower version, also at the first start: against being set back to an old one.",
+    )
+    snapshot_bytes: int = setting(
+        "TSP_MAX_SNAPSHOT_BYTES",
+        integer(_MIB, 64 * 1024 * _MIB),
+        default=1024 * _MIB,
+        unit="bytes",
+        meaning="The largest snapshot that is taken from a broker.",
+    )
+    status_s: float = setting(
+        "TSP_STATUS_SECONDS",
+        seconds(1, 86_400),
+        default=60.0,
+        unit="seconds",
+        meaning="How often the proxy tells the broker how it is: version, health, and counts for each tenant.",
+    )
+    snapshot_file: Path | None = setting(
         "TSP_SNAPSHOT_FILE",
         Path,
-        required=True,
-        meaning="The sealed, signed snapshot of all tenants. Read again on SIGHUP.",
+        meaning="The sealed, signed snapshot of all tenants, where there is no broker. Read again on SIGHUP.",
     )
     refresh_s: float = setting(
         "TSP_CONFIG_REFRESH_SECONDS",
         seconds(1, 86_400),
         default=600.0,
         unit="seconds",
-        meaning="How often the tenants are read again, give or take a tenth: how long a revoked tenant is still "
-        "served, unless a refresh fails.",
+        meaning="How often the tenants are read again where nothing tells of news, give or take a tenth: how long a "
+        "revoked tenant is still served, unless a refresh fails.",
     )
     secrets_file: Path | None = setting(
         "TSP_TENANT_SECRETS_FILE",
@@ -315,9 +360,27 @@ def read_proxy_settings(environ: Mapping[str, str]) -> tuple[ProxySettings, Serv
         credentials = credentials_from_env(environ)
     except SettingsError as wrong:
         problems += wrong.problems
-    if settings is None or credentials is None:
+    problems += _contradictions(environ)
+    if settings is None or credentials is None or problems:
         raise SettingsError(problems)
     return settings, credentials
+
+
+def _contradictions(environ: Mapping[str, str]) -> list[str]:
+    """Name what cannot be set together, or not be left out together."""
+    names = ("CONFIG_BROKER_URL", "TSP_SNAPSHOT_FILE", "TSP_TENANT_SECRETS_FILE")
+    broker, snapshot, secrets = (bool(environ.get(name, "").strip()) for name in names)
+    problems = []
+    if not broker and not snapshot:
+        problems.append("neither CONFIG_BROKER_URL nor TSP_SNAPSHOT_FILE is set: say where the tenants come from")
+    if broker and snapshot:
+        problems.append("CONFIG_BROKER_URL and TSP_SNAPSHOT_FILE are both set: tenants come from one of them")
+    if broker and secrets:
+        problems.append(
+            "CONFIG_BROKER_URL and TSP_TENANT_SECRETS_FILE are both set: a broker keeps the tenant secrets; bring the "
+            "file's there with 'tenant-security secrets import' and unset it"
+        )
+    return problems
 
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:

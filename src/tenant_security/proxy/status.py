@@ -8,7 +8,7 @@ from tenant_security import __version__
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.proxy.leasing import LeaseBook
 from tenant_security.proxy.opened_configs import OpenedConfigs
-from tenant_security.proxy.ops import Check, Health, Stage
+from tenant_security.proxy.ops import STATUS, Check, Health, Stage
 from tenant_security.proxy.outbox import Outbox
 from tenant_security.proxy.tenant_secrets import TenantSecrets
 from tenant_security.service.http_server import HttpServer
@@ -16,8 +16,6 @@ from tenant_security.service.metrics import Metrics
 
 _NAMED_AT_MOST: Final = 20
 """How many quarantined tenants ``/health`` names; the metrics count them all."""
-
-_STATUS: Final = {Stage.READY: "UP", Stage.STARTING: "STARTING", Stage.STOPPING: "STOPPING"}
 
 
 class Parts(NamedTuple):
@@ -32,11 +30,18 @@ class Parts(NamedTuple):
     api: HttpServer
 
 
+def stage_of(parts: Parts) -> Stage:
+    """Say where the proxy is in its life; one that its vendor has revoked is not ready."""
+    stage = parts.stage()
+    return Stage.REVOKED if stage is Stage.READY and parts.refresher.state.revoked else stage
+
+
 def add_gauges(metrics: Metrics, parts: Parts) -> None:
     """Register every value that is read at scrape time."""
-    stage, refresher, outbox, leases, opened, secrets, api = parts
+    _, refresher, outbox, leases, opened, secrets, api = parts
     add = metrics.gauge
-    add("tsp_ready", "1 while requests are served", lambda: stage() is Stage.READY)
+    add("tsp_ready", "1 while requests are served", lambda: stage_of(parts) is Stage.READY)
+    add("tsp_revoked", "1 once the vendor has revoked this proxy: nobody is served", lambda: refresher.state.revoked)
     add("tsp_directory_tenants", "Tenants in the directory", lambda: len(refresher.current))
     add("tsp_directory_version", "Version of the snapshot in use", lambda: refresher.current.version)
     add(
@@ -58,6 +63,11 @@ def add_gauges(metrics: Metrics, parts: Parts) -> None:
         "tsp_directory_refresh_failures",
         "Failed refreshes since the last good one",
         lambda: refresher.state.consecutive_failures,
+    )
+    add(
+        "tsp_directory_from_copy",
+        "1 while the tenants are those of the kept copy, because nothing good came from the broker since the start",
+        lambda: refresher.state.remembered,
     )
     metrics.tally(
         "tsp_directory_refreshes",
@@ -87,12 +97,13 @@ def add_gauges(metrics: Metrics, parts: Parts) -> None:
 def health_of(parts: Parts) -> Health:
     """Say how the proxy is."""
     directory, state, outbox = parts.refresher.current, parts.refresher.state, parts.outbox
-    if state.successes == 0:
+    if state.revoked or (state.successes == 0 and not state.remembered):
         tenants_status = "DOWN"
     else:
-        troubled = state.consecutive_failures or directory.quarantined or directory.rollbacks
+        troubled = state.consecutive_failures or state.remembered or directory.quarantined or directory.rollbacks
         tenants_status = "WARN" if troubled else "UP"
     tenants = {
+        "source": parts.refresher.source_name,
         "tenants": len(directory),
         "snapshotVersion": directory.version,
         "ageSeconds": round(_age_s(parts.refresher), 1),
@@ -101,10 +112,12 @@ def health_of(parts: Parts) -> Health:
         "rollbacks": dict(list(directory.rollbacks.items())[:_NAMED_AT_MOST]),
         "failuresInARow": state.consecutive_failures,
         "lastError": state.last_error,
+        "fromKeptCopy": state.remembered,
+        "revoked": directory.withdrawn or None,
     }
     events = {"waiting": len(outbox), "capacity": outbox.capacity, "dropped": outbox.dropped}
     checks = [Check("tenants", tenants_status, tenants), Check("events", "WARN" if outbox.dropped else "UP", events)]
-    return Health(_STATUS[parts.stage()], __version__, checks)
+    return Health(STATUS[stage_of(parts)], __version__, checks)
 
 
 def _age_s(refresher: DirectoryRefresher) -> float:

@@ -114,7 +114,9 @@ class Supervisor:
         """Ready as soon as one worker is: all accept from the same socket, so any one serves every client."""
         if self._signals.stop.is_set():
             return Stage.STOPPING
-        return Stage.READY if self._ready else Stage.STARTING
+        if not self._ready:
+            return Stage.STARTING
+        return Stage.REVOKED if any(each.revoked for each in self._workers) else Stage.READY
 
     async def run(self, on_ready: Callable[[Ports], None] = lambda _ports: None) -> None:
         """Serve until a signal, then let the workers drain and stop. ``on_ready`` is told once one of them serves.

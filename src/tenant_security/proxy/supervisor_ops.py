@@ -13,7 +13,7 @@ import msgspec
 
 from tenant_security import __version__
 from tenant_security.proxy.aggregate import Totals
-from tenant_security.proxy.ops import Check, Health, Stage
+from tenant_security.proxy.ops import STATUS, Check, Health, Stage
 from tenant_security.proxy.worker_process import WorkerProcess, WorkerStage
 from tenant_security.service.http import (
     Receive,
@@ -29,7 +29,6 @@ from tenant_security.service.http import (
 from tenant_security.service.metrics import CONTENT_TYPE, Metrics
 
 _PLAIN: Final = b"text/plain; charset=utf-8"
-_STATUS: Final = {Stage.READY: "UP", Stage.STARTING: "STARTING", Stage.STOPPING: "STOPPING"}
 _OK: Final = 200
 
 
@@ -68,7 +67,7 @@ class SupervisorOps:
             case "/ready":
                 return Reply(200 if stage is Stage.READY else 503, f"{stage.value}\n".encode(), _PLAIN)
             case "/health":
-                health = Health(_STATUS[stage], __version__, await self._checks())
+                health = Health(STATUS[stage], __version__, await self._checks())
                 return Reply(200 if stage is Stage.READY else 500, msgspec.json.encode(health))
             case "/metrics":
                 return Reply(200, await self._sums() + self._metrics.render(), CONTENT_TYPE.encode())

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tenant_security.crypto.aead import random_bytes
-from tenant_security.crypto.derive import HASHES, derive_key
+from tenant_security.crypto.derive import HASHES, derive_key, secret_fingerprint
 from tenant_security.directory.tenants import Tenant
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.keys import Keys
@@ -180,8 +180,10 @@ class TenantSecrets:
 
     async def _create(self, tenant: Tenant, key: tuple[str, str, str]) -> SecretRecord:
         config = self._keys.primary(tenant).config
-        blob = await self._kms.wrap(tenant.id, config, random_bytes(_SECRET_BYTES))
-        return await self._store.create(*key, edek.encode(EncryptedDek(blob, config.id)))
+        secret = random_bytes(_SECRET_BYTES)
+        blob = await self._kms.wrap(tenant.id, config, secret)
+        wrapped = edek.encode(EncryptedDek(blob, config.id))
+        return await self._store.create(*key, wrapped, fingerprint=secret_fingerprint(secret))
 
     async def _open(self, tenant: Tenant, record: SecretRecord) -> PlainSecret:
         entry = edek.decode(record.edek)

@@ -52,6 +52,8 @@ class WorkerProcess:
         self.serial = next(self._serials)
         self.stage = WorkerStage.STARTING
         self.opened, self.ready, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.revoked = False
+        """Whether its vendor has revoked it, so that it serves nobody."""
         self.exit_code: int | None = None
         self.metrics: bytes | None = None
         """What it had counted when it stopped serving."""
@@ -142,6 +144,8 @@ class WorkerProcess:
             case Said.READY:
                 self._reached(WorkerStage.READY)
                 self.ready.set()
+            case Said.REVOKED:
+                self.revoked = True
             case Said.DONE:
                 self._reached(WorkerStage.LEAVING)
                 self.metrics = report.metrics.encode()

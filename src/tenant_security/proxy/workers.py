@@ -62,6 +62,8 @@ class Said(Enum):
     """Its settings are good."""
     READY = "ready"
     """It serves."""
+    REVOKED = "revoked"
+    """Its vendor has revoked it: it runs, and serves nobody."""
     DONE = "done"
     """It has stopped serving; what it counted follows."""
 

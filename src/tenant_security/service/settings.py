@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from tenant_security.errors import SettingsError
 from tenant_security.secret import Secret
@@ -152,3 +153,17 @@ def ip(value: str) -> str:
         return str(ipaddress.ip_address(value))
     except ValueError:
         raise ValueError("an IP address") from None
+
+
+def http_url(value: str) -> str:
+    """An address of a server, without a query; a slash at its end is dropped."""
+    parts = urlsplit(value.strip())
+    try:
+        wrong = parts.port == 0
+    except ValueError:
+        wrong = True
+    if wrong or parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise ValueError("an address such as https://broker.example:8080")
+    if parts.query or parts.fragment:
+        raise ValueError("an address without '?' and '#'")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"

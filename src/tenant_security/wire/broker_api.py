@@ -3,10 +3,11 @@
 Source: docs/broker/api.md.
 """
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
+from tenant_security.wire.service_api import Check, Delivery
 from tenant_security.wire.snapshot import ConfigEnvelope, ConfigId, Name, SegmentWrap, Signed, Wrap
 
 ConfigType = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z][A-Z0-9_-]{0,31}\Z")]
@@ -221,6 +222,71 @@ class ServiceAccount(_Said, frozen=True):
     seen: int | None
     seen_version: str | None
     seen_revision: int | None
+
+
+class FleetInstance(_Said, frozen=True):
+    """One process of a service and what it last said. Units: ``seen`` Unix milliseconds, ``*S`` seconds."""
+
+    service: str
+    instance: str
+    software: str
+    health: str
+    reason: str
+    snapshot_version: int
+    snapshot_age_s: float
+    quarantined_tenants: int
+    uptime_s: float
+    seen: int
+    deliveries: tuple[Delivery, ...] = ()
+
+
+class Fleet(_Said, frozen=True):
+    """All instances that were heard of within a day. Units: ``now`` Unix milliseconds, by the broker's clock."""
+
+    now: int
+    instances: tuple[FleetInstance, ...]
+
+
+class ActivityBucket(_Said, frozen=True):
+    """Counts of one stretch of time. ``kms`` counts calls of the KMS by how long they took: see the bounds.
+
+    Units: ``start`` Unix milliseconds.
+    """
+
+    start: int
+    operations: int
+    errors: dict[str, int]
+    kms: tuple[int, ...]
+
+
+class Activity(_Said, frozen=True):
+    """Counts of a tenant, or of all together; a stretch in which nothing happened is left out.
+
+    Units: ``bucket_millis`` milliseconds; ``kms_bounds_s`` seconds, the last of ``kms`` counts what took longer.
+    """
+
+    tenant: str | None
+    bucket_millis: int
+    kms_bounds_s: tuple[float, ...]
+    buckets: tuple[ActivityBucket, ...]
+
+
+TestState = Literal["waiting", "running", "done", "expired"]
+
+
+class ConfigTest(_Said, frozen=True):
+    """A connection test and how it stands. ``ok`` is null until it is done. Units: times are Unix milliseconds."""
+
+    id: str
+    config: int
+    state: TestState
+    ok: bool | None
+    checks: tuple[Check, ...]
+    service: str | None
+    instance: str | None
+    software: str | None
+    created: int
+    expires: int
 
 
 T = TypeVar("T")

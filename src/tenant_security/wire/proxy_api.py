@@ -30,8 +30,8 @@ class IclFields(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defa
     event: str | None = None
 
 
-class RequestBody(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
-    """What every request holds."""
+class RequestBody(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True, omit_defaults=True):
+    """What every request holds. Absent members are written as absent, which every proxy understands."""
 
     tenant_id: str
     icl_fields: IclFields

@@ -10,9 +10,21 @@ import msgspec
 SNAPSHOT_PATH: Final = "/service/1/snapshot"
 SECRETS_PATH: Final = "/service/1/secrets"
 STATUS_PATH: Final = "/service/1/status"
+WORK_PATH: Final = "/service/1/work"
+WORK_HEADER: Final = "Tenant-Security-Work"
+"""Stands on an answer to a request for a snapshot where the broker has something for the service to do."""
 LONGEST_WAIT_S: Final = 30
 """How long a request for a snapshot may wait for something new. Units: seconds."""
 
+KMS_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Upper bounds of the buckets that calls of a KMS are counted in. Units: seconds."""
+MOST_TENANTS_REPORTED: Final = 500
+"""How many tenants a report names; all others are counted together."""
+OTHERS: Final = ""
+"""The name of all tenants together that a report does not name."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+FaultCode = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,4}\Z")]
 SecretType = Literal["search", "deterministic", "vector"]
 
 
@@ -52,15 +64,72 @@ class StoredSecrets(_Said, frozen=True):
     secrets: tuple[StoredSecret, ...]
 
 
-class Status(_Said, frozen=True):
-    """How a service is, in its own words, for the fleet page.
+class TenantActivity(_Said, frozen=True):
+    """What one tenant did since the last report; ``OTHERS`` stands for all tenants that are not named.
 
-    Units: ``snapshot_age_s`` seconds since the snapshot was last found good.
+    Shape: ``errors`` maps fault codes to counts; ``kms`` counts calls of its KMS by how long they took, one number
+    for each bound of ``KMS_BUCKETS_S`` and one for what took longer.
+    """
+
+    tenant: Annotated[str, msgspec.Meta(max_length=255)]
+    operations: Count = 0
+    errors: Annotated[dict[FaultCode, Count], msgspec.Meta(max_length=40)] = {}
+    kms: Annotated[tuple[Count, ...], msgspec.Meta(max_length=len(KMS_BUCKETS_S) + 1)] = ()
+
+
+class Delivery(_Said, frozen=True):
+    """How a tenant's events reach its SIEM, as a logdriver sees it. Units: seconds for ``lag_s``, the oldest's age."""
+
+    tenant: Annotated[str, msgspec.Meta(max_length=255)]
+    waiting: Count
+    lag_s: Annotated[float, msgspec.Meta(ge=0)]
+    delivered: Count = 0
+    failed: Count = 0
+    last_error: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class Status(_Said, frozen=True):
+    """How a service is, in its own words, and what happened since its last report.
+
+    ``instance`` names one process and ``sequence`` counts its reports, so that one that is sent twice counts once.
+    Units: ``snapshot_age_s`` and ``uptime_s`` seconds.
     """
 
     software: Annotated[str, msgspec.Meta(max_length=64)]
-    instance: Annotated[str, msgspec.Meta(max_length=64)]
+    instance: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     snapshot_version: int
     snapshot_age_s: float
     health: Literal["UP", "WARN", "DOWN"]
     quarantined_tenants: int = 0
+    sequence: Annotated[int, msgspec.Meta(ge=0)] = 0
+    uptime_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    reason: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    activity: Annotated[tuple[TenantActivity, ...], msgspec.Meta(max_length=MOST_TENANTS_REPORTED + 1)] = ()
+    deliveries: Annotated[tuple[Delivery, ...], msgspec.Meta(max_length=MOST_TENANTS_REPORTED + 1)] = ()
+
+
+class Check(_Said, frozen=True):
+    """One step of a connection test: ``ok``, or what went wrong and what to do about it."""
+
+    step: Annotated[str, msgspec.Meta(max_length=64)]
+    ok: bool
+    message: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    milliseconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Work(_Said, frozen=True):
+    """Something for a service to do: try a tenant's config. Units: ``expires`` Unix milliseconds."""
+
+    id: str
+    tenant: str
+    config: int
+    expires: int
+
+
+class WorkDone(_Said, frozen=True):
+    """What came of it."""
+
+    ok: bool
+    checks: Annotated[tuple[Check, ...], msgspec.Meta(max_length=32)]
+    instance: Annotated[str, msgspec.Meta(max_length=64)]
+    software: Annotated[str, msgspec.Meta(max_length=64)]

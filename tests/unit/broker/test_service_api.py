@@ -24,6 +24,7 @@ from tenant_security.outbound.broker import (
     signed_request,
 )
 from tenant_security.trust import digests
+from tenant_security.trust.refusal import RevokedError
 from tenant_security.wire import service_api as api
 from tenant_security.wire import snapshot as words
 
@@ -152,11 +153,20 @@ async def _revision(world):
         return await current_revision(connection, "acme")
 
 
-async def test_a_revoked_service_is_nobody(world, proxy, broker, tmp_path):
+async def test_a_revoked_service_learns_that_it_is_revoked_and_nothing_else(world, proxy, broker, tmp_path):
+    await world.tenant("a")
+    await world.with_config("a", text=CONFIG)
     world.vendor.revoke_identity("proxy-1")
     await world.publish()
-    with pytest.raises(BrokerRefusedError, match="401"):
-        await fetch(broker, proxy, tmp_path / "snapshot")
+    path = tmp_path / "snapshot"
+    await fetch(broker, proxy, path)
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 1
+    assert words.decode(words.SnapshotHeader, lines[0]).segment_wraps == ()
+    with pytest.raises(RevokedError):
+        verified(world, proxy, path)
+    for method, target in (("GET", "/service/1/secrets?tenant=a"), ("POST", "/service/1/work?segment=1")):
+        assert (await broker.ask(key_of(proxy), method, target)).status == 403
 
 
 async def test_a_service_gets_its_own_segments_only(world, proxy, broker, tmp_path):

@@ -22,7 +22,6 @@ from tenant_security.testing.fakes.gcp_accounts import (
     Accounts,
     Provider,
     ServiceAccount,
-    rsa_key,
     unknown_audience,
 )
 from tenant_security.testing.fakes.gcp_keys import CryptoKey
@@ -35,6 +34,7 @@ from tenant_security.testing.fakes.gcp_replies import (
     refusal,
     retry_after,
 )
+from tenant_security.testing.fakes.rsa_keys import rsa_key
 from tenant_security.testing.fakes.server import Answered, Asked, FakeServer, answered
 
 METADATA_HOST: Final = "metadata.google.internal"

@@ -1,12 +1,11 @@
 """Who is who in the fake Google Cloud: service accounts and their keys, workload identity pools, tokens."""
 
-import functools
 import secrets
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tenant_security.testing.fakes.gcp_replies import RefusedError, for_reason, oauth_refusal, refusal
@@ -21,13 +20,6 @@ _TIMEFRAME: Final = (
     "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
     " Check your iat and exp values in the JWT claim."
 )
-
-
-@functools.cache
-def rsa_key(number: int) -> RSAPrivateKey:
-    """Make a key once per process: making one is slow, and nobody here needs a fresh one."""
-    del number
-    return generate_private_key(65537, 2048)
 
 
 class ServiceAccount:

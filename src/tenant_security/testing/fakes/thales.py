@@ -61,6 +61,7 @@ class FakeCipherTrust(FakeServer):
     """One CipherTrust Manager. ``seen`` counts ``login``, ``encrypt``, ``decrypt`` and ``other``."""
 
     hosts = (HOST,)
+    is_public = False
 
     def __init__(self) -> None:
         super().__init__()

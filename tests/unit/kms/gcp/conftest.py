@@ -21,7 +21,8 @@ from tenant_security.outbound.flow import (
     Shared,
     UnreachableError,
 )
-from tenant_security.testing.fakes.gcp_accounts import ServiceAccount, rsa_key
+from tenant_security.testing.fakes.gcp_accounts import ServiceAccount
+from tenant_security.testing.fakes.rsa_keys import rsa_key
 from tenant_security.wire.kms.gcp import GcpKmsConfig
 from tenant_security.wire.kms_configs import decode_kms_config
 

@@ -183,7 +183,8 @@ def test_other_refusals_do_not_cost_the_token(stage):
 
 
 def test_whoever_has_only_the_name_of_a_service_account_does_not_share_its_token(stage):
-    from tenant_security.testing.fakes.gcp_accounts import ServiceAccount, rsa_key
+    from tenant_security.testing.fakes.gcp_accounts import ServiceAccount
+    from tenant_security.testing.fakes.rsa_keys import rsa_key
 
     other = ServiceAccount(ACCOUNT.email, rsa_key(1))
     stage.answers = [encrypted(), encrypted()]

@@ -9,7 +9,7 @@ from tenant_security.errors import Code
 from tenant_security.kms.gcp.private_key import check, read_private_key, sign
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.secret import Secret
-from tenant_security.testing.fakes.gcp_accounts import rsa_key
+from tenant_security.testing.fakes.rsa_keys import rsa_key
 
 KEY = rsa_key(0)
 PARTS = ("d", "p", "q", "dmp1", "dmq1", "iqmp")
