@@ -90,6 +90,7 @@ def dev(
     host: str = "127.0.0.1",
     seed: Literal["demo", "conformance"] = "demo",
     reset: bool = False,
+    kms: str = "local",
 ) -> None:
     """Run a complete demo on this machine: a vendor, tenants, a local KMS and the proxy.
 
@@ -115,6 +116,10 @@ def dev(
         clients' test suites too.
     reset
         Empty the state directory first: all demo keys are made anew, and what they encrypted is lost.
+    kms
+        Which KMSs the tenants use: "local", or fakes of the real ones, such as "fake-aws,fake-gcp": fake-aws,
+        fake-azure, fake-gcp, fake-thales, fake-vault. The proxy talks to them as to the real ones. Their keys live as
+        long as this command does.
     """
     from tenant_security.cli import dev as development  # noqa: PLC0415 - the server's libraries load only for the server
 
@@ -127,6 +132,7 @@ def dev(
             host=host,
             seed=seed,
             reset=reset,
+            kms=kms,
         )
     )
 

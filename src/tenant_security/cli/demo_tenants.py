@@ -1,8 +1,9 @@
 """The demo's tenants: those of the published examples and, for conformance, of the published clients' test suites.
 
-All of their keys are of the local KMS; the names only say which provider's place they take.
+Their names say which provider's key they use. The local KMS takes its place unless a fake of that provider runs.
 """
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 
@@ -33,6 +34,31 @@ CONFORMANCE: Final[dict[str, tuple[Use, ...]]] = {
     "notes-demo-1": (Use(561, leasing=True),),
     "notes-demo-2": (Use(562, leasing=True),),
 }
+
+
+ON_FAKES: Final[dict[str, dict[str, tuple[Use, ...]]]] = {
+    "thales": {"tenant-thales": (Use(516),), "tenant-thales-l": (Use(517, leasing=True),)},
+    "vault": {"tenant-vault": (Use(518),), "tenant-vault-l": (Use(519, leasing=True),)},
+}
+"""Who is there only while a fake of the provider runs."""
+
+
+def demo_tenants(seed: str, faked: Collection[str]) -> dict[str, tuple[Use, ...]]:
+    """Return who is in the demo while these providers are faked."""
+    tenants = dict(CONFORMANCE if seed == "conformance" else EXAMPLES)
+    for provider, more in ON_FAKES.items():
+        if provider in faked:
+            tenants |= more
+    return tenants
+
+
+def provider_of(tenant: str) -> str:
+    """Return the provider of a tenant like ``tenant-gcp-l``: ``gcp``.
+
+    Empty for those of the published clients' test suites: their secrets must exist beforehand, in the local KMS.
+    """
+    first, _, rest = tenant.partition("-")
+    return rest.partition("-")[0] if first == "tenant" else ""
 
 
 class DemoSecret(NamedTuple):

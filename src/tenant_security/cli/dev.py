@@ -21,7 +21,8 @@ from tenant_security.authoring.keyfiles import KeyFileError, write_whole
 from tenant_security.authoring.roster import Roster, assign
 from tenant_security.authoring.snapshot_writer import write_snapshot
 from tenant_security.authoring.vendor import Vendor
-from tenant_security.cli.demo_tenants import CONFORMANCE, EXAMPLES, SECRETS
+from tenant_security.cli.demo_kms import LOCAL_ONLY, DemoKms, demo_kms, read_kms_option
+from tenant_security.cli.demo_tenants import SECRETS, demo_tenants, provider_of
 from tenant_security.crypto.aead import random_bytes
 from tenant_security.errors import SettingsError, TenantSecurityError
 from tenant_security.kms.local import LocalKmsKey
@@ -46,6 +47,7 @@ _IDENTITY: Final = "demo-proxy"
 _KEY_BYTES: Final = 32
 _API_KEY_BYTES: Final = 12
 _LEASE_S: Final = 30.0
+_FAKES_DIRECTORY: Final = "fake-kms"
 _OPTIONS: Final = {
     "TSP_HTTP_BIND_ADDRESS": "--proxy-port (make run PROXY_PORT=...)",
     "TSP_OPS_BIND_ADDRESS": "--ops-port (make run OPS_PORT=...)",
@@ -63,16 +65,23 @@ class DevOptions(msgspec.Struct, frozen=True):
     host: str
     seed: str
     reset: bool
+    kms: str = "local"
 
 
 def run(options: DevOptions) -> None:
     """Make what is missing in the state directory, then run everything until Ctrl-C. Raises: SettingsError."""
     if os.environ.get("TENANT_SECURITY_ENV", "").lower() == "production":
         raise SettingsError(["TENANT_SECURITY_ENV is production: the development mode does not start there"])
-    state = Path(options.state_dir).resolve()
-    if options.reset:
+    providers = read_kms_option(options.kms)
+    state = _state_of(options)
+    if options.reset or providers:
         _empty(state)
-    environ = prepare(state, options.seed)
+    with demo_kms(providers) as kms:
+        _run(options, state, kms)
+
+
+def _run(options: DevOptions, state: Path, kms: DemoKms) -> None:
+    environ = prepare(state, options.seed, kms)
     environ |= {
         "TSP_HTTP_BIND_ADDRESS": f"{options.host}:{options.proxy_port}",
         "TSP_OPS_BIND_ADDRESS": f"{options.host}:{options.ops_port}",
@@ -87,14 +96,14 @@ def run(options: DevOptions) -> None:
 
     async def main() -> None:
         try:
-            proxy = Proxy(settings, credentials, log, Signals())
+            proxy = Proxy(settings, credentials, log, Signals(), outbound=kms.outbound)
         except SettingsError as refused:
             raise SettingsError([_in_options(problem) for problem in refused.problems]) from None
         async with asyncio.TaskGroup() as group:
             shown: list[asyncio.Task[None]] = []
 
             def ready(ports: Ports) -> None:
-                _say_hello(console, options, ports, settings.api_key, state)
+                _say_hello(console, options, ports, settings.api_key, kms)
                 if ports.events is not None:
                     shown.append(group.create_task(_show_events(options.host, ports.events, settings.api_key)))
 
@@ -105,12 +114,18 @@ def run(options: DevOptions) -> None:
     run_daemon(main)
 
 
-def prepare(state: Path, seed: str) -> dict[str, str]:
+def prepare(state: Path, seed: str, kms: DemoKms = LOCAL_ONLY) -> dict[str, str]:
     """Make the vendor, tenants and identity that are missing; return the proxy's settings."""
-    tenants = CONFORMANCE if seed == "conformance" else EXAMPLES
+    tenants = demo_tenants(seed, kms.configs)
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         configs = _demo_configs(state / "demo-kms.json", [use.config for uses in tenants.values() for use in uses])
+        configs |= {
+            use.config: kms.configs[provider]
+            for tenant, uses in tenants.items()
+            if (provider := provider_of(tenant)) in kms.configs
+            for use in uses
+        }
         environ = _identity(state)
         vendor = Vendor.load(state / "vendor")
         roster = Roster(vendor)
@@ -137,6 +152,12 @@ def prepare(state: Path, seed: str) -> dict[str, str]:
     }
 
 
+def _state_of(options: DevOptions) -> Path:
+    """Fakes forget their keys when they end: what they wrapped is never kept among what can be opened again."""
+    state = Path(options.state_dir).resolve()
+    return state / _FAKES_DIRECTORY if read_kms_option(options.kms) else state
+
+
 def _in_options(problem: str) -> str:
     """Name what this command calls a setting."""
     for name, option in _OPTIONS.items():
@@ -146,7 +167,7 @@ def _in_options(problem: str) -> str:
 
 def _empty(state: Path) -> None:
     """Remove a state directory, but never a directory that holds something else."""
-    known = {"vendor", "service.env", "demo-kms.json", "snapshot.jsonl"}
+    known = {"vendor", "service.env", "demo-kms.json", "snapshot.jsonl", _FAKES_DIRECTORY}
     if not state.exists():
         return
     names = {each.name for each in state.iterdir()}
@@ -199,8 +220,11 @@ def _seed_secrets(path: Path, configs: dict[int, bytes]) -> None:
         store.close()
 
 
-def _say_hello(console: Console, options: DevOptions, ports: Ports, api_key: Secret[str], state: Path) -> None:
+def _say_hello(console: Console, options: DevOptions, ports: Ports, api_key: Secret[str], kms: DemoKms) -> None:
     key = api_key.reveal()
+    state = _state_of(options)
+    tenants = demo_tenants(options.seed, kms.configs)
+    fakes = ", ".join(f"fake-{provider}" for provider in kms.configs) or "local"
     base = f"http://{options.host}:{ports.api}"
     body = '{"tenantId": "tenant-gcp-l", "iclFields": {"requestingId": "me"}, "customFields": {}}'
     console.print(
@@ -212,7 +236,8 @@ def _say_hello(console: Console, options: DevOptions, ports: Ports, api_key: Sec
   Events   http://{options.host}:{ports.events}
   API key  {key}
   State    {state}   (empty it with --reset)
-  Tenants  {", ".join(CONFORMANCE if options.seed == "conformance" else EXAMPLES)}
+  KMSs     {fakes}{"   (their keys end with this process)" if kms.configs else ""}
+  Tenants  {", ".join(tenants)}
 
 Try it:
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -22,6 +22,7 @@ from tenant_security.kms.catalog import open_key
 from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.driver import Outbound, OutboundLimits
+from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.broker_link import LIMITS, Reporter, broker_account, open_source, runner
 from tenant_security.proxy.broker_secrets import BrokerSecrets
@@ -64,6 +65,13 @@ _REPLACED_FLUSH_S: Final = 30.0
 _FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 
 
+class OpenOutbound(Protocol):
+    """Makes the driver that talks to the tenants' KMSs, such as :class:`Outbound` itself."""
+
+    def __call__(self, limits: OutboundLimits, *, egress: EgressPolicy) -> Outbound:
+        """Return a driver that is not open yet."""
+
+
 def _open(settings: ProxySettings, given: Listeners | None) -> tuple[Listeners, SecretFile | NoSecretStore]:
     """Open everything that the settings name. Raises: SettingsError with all that is refused."""
     problems: list[str] = []
@@ -95,12 +103,18 @@ class Proxy:
         log: structlog.typing.FilteringBoundLogger,
         signals: Signals,
         listeners: Listeners | None = None,
+        *,
+        outbound: OpenOutbound = Outbound,
     ) -> None:
-        """Open the listening sockets, unless they are given. Raises: SettingsError."""
+        """Open the listening sockets, unless they are given; ``outbound`` makes the way to the KMSs.
+
+        Raises: SettingsError.
+        """
         self._settings = settings
         self._credentials = credentials
         self._log = log
         self._signals = signals
+        self._outbound = outbound
         self._stage = Stage.STARTING
         self._metrics = Metrics()
         self._observed = ProxyMetrics(self._metrics)
@@ -131,7 +145,7 @@ class Proxy:
         )
         with closing(self._store):
             async with (
-                Outbound(limits, egress=self._settings.egress) as outbound,
+                self._outbound(limits, egress=self._settings.egress) as outbound,
                 Outbound(LIMITS) as to_broker,
                 asyncio.TaskGroup() as group,
             ):
