@@ -55,9 +55,10 @@ class DocumentDecryptor:
     :meth:`finish` raises: that is what a transaction, a temporary file or a second pass is for.
     """
 
-    def __init__(self, key: DocumentKey, *, closes: bool = True) -> None:
+    def __init__(self, key: DocumentKey, *, closes: bool = True, seen: bool = True) -> None:
         self._key = key
         self._closes = closes
+        self._seen = seen
         self._start = b""
         self._opener: StreamOpener | None = None
         self._released = False
@@ -75,7 +76,7 @@ class DocumentDecryptor:
             plaintext = self._opener.update(piece)
         except TooLongError as wrong:
             raise self._wrong(f"Cannot decrypt {WHAT}: {wrong}") from None
-        self._released = self._released or bool(plaintext)
+        self._released = self._released or (self._seen and bool(plaintext))
         return plaintext
 
     def finish(self) -> None:

@@ -77,8 +77,12 @@ class Streams:
         metadata: Metadata,
         *,
         release_unverified: bool = False,
+        seen: bool = True,
     ) -> Flow[None]:
-        """Decrypt from one stream to another. ``edek`` is None for a document that carries its own."""
+        """Decrypt from one stream to another. ``edek`` is None for a document that carries its own.
+
+        ``seen`` is False when nobody sees the sink before this ends well.
+        """
         if not release_unverified and not source.seekable():
             raise ValueError(
                 "this source can be read only once, so what it holds cannot be verified before it is released: "
@@ -94,9 +98,13 @@ class Streams:
         try:
             if not release_unverified:
                 at = source.tell()
-                yield from compute(lambda: _decrypt(source, None, begun.head, key))
+                yield from compute(
+                    lambda: _decrypt(source, None, begun.head, DocumentDecryptor(key, closes=False, seen=False))
+                )
                 source.seek(at)
-            yield from compute(lambda: _decrypt(source, sink, begun.head, key))
+            yield from compute(
+                lambda: _decrypt(source, sink, begun.head, DocumentDecryptor(key, closes=False, seen=seen))
+            )
         finally:
             key.close()
 
@@ -111,7 +119,7 @@ class Streams:
         """Decrypt a file into another, which is there verified or not at all."""
         with source.open("rb") as sealed, whole_file(into) as file:
             # Nobody sees the file before it is renamed, and it is renamed only when everything was verified.
-            yield from self.decrypt(sealed, file, edek, metadata, release_unverified=True)
+            yield from self.decrypt(sealed, file, edek, metadata, release_unverified=True, seen=False)
 
 
 def _encrypt(source: BinaryIO, sink: BinaryIO, encryptor: DocumentEncryptor) -> None:
@@ -119,8 +127,7 @@ def _encrypt(source: BinaryIO, sink: BinaryIO, encryptor: DocumentEncryptor) -> 
     sink.write(encryptor.finish())
 
 
-def _decrypt(source: BinaryIO, sink: BinaryIO | None, head: bytes, key: DocumentKey) -> None:
-    decryptor = DocumentDecryptor(key, closes=False)
+def _decrypt(source: BinaryIO, sink: BinaryIO | None, head: bytes, decryptor: DocumentDecryptor) -> None:
     decryptor.update_unverified(head)
     for piece in _pieces(source):
         plaintext = decryptor.update_unverified(piece)

@@ -177,6 +177,9 @@ class SyncOutbound:
             return UnreachableError(_reason(failure))
 
     def _send(self, request: Request, deadline: float) -> Response:
+        parts = parse_url(request.url)
+        if parts.scheme not in {"http", "https"} or not parts.host:
+            raise UnreachableError(Reason.REFUSED)
         left_s = deadline - self._clock()
         response = self._pool(request.url).request(
             request.method,
