@@ -98,13 +98,11 @@ class Streams:
         try:
             if not release_unverified:
                 at = source.tell()
-                yield from compute(
-                    lambda: _decrypt(source, None, begun.head, DocumentDecryptor(key, closes=False, seen=False))
-                )
+                first = DocumentDecryptor(key, closes=False, seen=False)
+                yield from compute(lambda: _decrypt(source, None, begun.head, first))
                 source.seek(at)
-            yield from compute(
-                lambda: _decrypt(source, sink, begun.head, DocumentDecryptor(key, closes=False, seen=seen))
-            )
+            last = DocumentDecryptor(key, closes=False, seen=seen)
+            yield from compute(lambda: _decrypt(source, sink, begun.head, last))
         finally:
             key.close()
 

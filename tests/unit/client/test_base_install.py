@@ -12,7 +12,6 @@ import sys
 from packages import ALLOWED
 
 class NothingElse:
-    """Finds what another finder finds, but only of the base install."""
     def __init__(self, finder):
         self.finder = finder
 
