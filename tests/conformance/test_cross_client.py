@@ -2,7 +2,8 @@
 
 Documents in the format of the Tenant Security Clients are common ground: Node and Java write them always, Alloy writes
 them in legacy mode and reads them in any. Deterministic fields are shared by Node and Java only: Alloy's bind one more
-(empty) associated datum, so their bytes differ.
+(empty) associated datum, so their bytes differ. ``python`` is our own client; what it and Alloy share besides is in
+``test_python_and_alloy.py``.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import pytest
 from ironcore_alloy import AlloyMetadata, EncryptedDocument
 
 from .alloy_client import Alloy, alloy_at
+from .our_client import python_reads, python_writes
 from .running_proxy import API_KEY, RunningProxy
 from .toolchains import Programs, Report
 
@@ -28,6 +30,7 @@ WRITTEN = {
     "node": [*DOCUMENTS, "streamed document", "field"],
     "java": [*DOCUMENTS, "streamed document", "field"],
     "alloy": DOCUMENTS,
+    "python": [*DOCUMENTS, "streamed document", "batched document", "field"],
 }
 CASES = [
     (writer, reader, name)
@@ -107,6 +110,8 @@ class Exchange:
             file = self._directory / f"{writer}.json"
             if writer == "alloy":
                 file.write_text(json.dumps(asyncio.run(alloy_writes(self._proxy))))
+            elif writer == "python":
+                file.write_text(json.dumps(python_writes(self._proxy)))
             else:
                 told = self._programs(writer).run("exchange", "write", str(file), environment=self._proxy.environment())
                 assert file.exists(), told.trouble
@@ -119,6 +124,8 @@ class Exchange:
             file = self.written_by(writer)
             if reader == "alloy":
                 report = asyncio.run(alloy_reads(self._proxy, json.loads(file.read_text())))
+            elif reader == "python":
+                report = python_reads(self._proxy, json.loads(file.read_text()))
             else:
                 report = self._programs(reader).run(
                     "exchange", "read", str(file), environment=self._proxy.environment()
