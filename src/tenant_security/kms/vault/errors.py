@@ -136,7 +136,7 @@ TEXTS: Final = (
     Text("SourceAddress", re.compile(r"source address .* unauthorized"), _FROM_WHERE, _LOGINS),
     Text(
         "RoleName",
-        re.compile(r'(invalid )?role (name )?".*" (could not be found|not found)?|missing role'),
+        re.compile(r'(invalid )?role (name )?".*"( could not be found| not found)?|missing role'),
         _OURSELVES,
         _LOGINS,
     ),

@@ -2,7 +2,8 @@
 
 import socket
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -52,8 +53,9 @@ class DiallingOutbound(Outbound):
         *,
         online: bool = False,
         egress: EgressPolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(limits, egress=egress)
+        super().__init__(limits, egress=egress, clock=clock)
         self._fakes = fakes
         self._online = online
 
