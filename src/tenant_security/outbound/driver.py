@@ -1,4 +1,4 @@
-"""Runs flows over one shared HTTP session: the only place that opens HTTP connections to others.
+"""Runs flows over one shared HTTP session: the only place that opens connections to others.
 
 Every tenant's calls share one session and one TLS context, because a session or a vendor's client per tenant costs
 hundreds of kilobytes. On uvloop an idle TLS connection is several times smaller than on asyncio's own loop.
@@ -35,10 +35,13 @@ from tenant_security.outbound.flow import (
     Response,
     Shared,
     Together,
+    Transmit,
     UnreachableError,
 )
 from tenant_security.outbound.names import LookUp, NameLimits, Names
+from tenant_security.outbound.receivers import Message, Receiver
 from tenant_security.outbound.sharing import Holding, SharedValues
+from tenant_security.outbound.transports import Transports
 from tenant_security.outbound.vetted import Resolver, VettedNames
 
 T = TypeVar("T")
@@ -133,6 +136,12 @@ class Outbound:
         self._session: aiohttp.ClientSession | None = None
         self._of_operator: aiohttp.ClientSession | None = None
         self._shared = SharedValues(self._make, keep=self._limits.shared_values, clock=clock)
+        self._transports = Transports(
+            connect_s=self._limits.connect_s,
+            names=lambda: self.vetted_names,
+            tls=ssl_context,
+            clock=clock,
+        )
         self.traffic = Traffic()
 
     async def __aenter__(self) -> Self:
@@ -178,6 +187,7 @@ class Outbound:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._shared.close()
+        await self._transports.close()
         for session in {self._session, self._of_operator} - {None}:
             assert session is not None
             await session.close()
@@ -259,8 +269,19 @@ class Outbound:
                 return await _computed(work)
             case Together(flows, at_once):
                 return await self._together(flows, at_once, left_s)
+            case Transmit(to, messages):
+                return await self._transmit(to, messages, left_s)
             case _:
                 assert_never(effect)
+
+    async def _transmit(self, to: Receiver, messages: Sequence[Message], within_s: float) -> object:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._transports.send(to, messages, within_s)
+        except UnreachableError as failure:
+            return failure
+        except (aiohttp.ClientError, OSError, UnicodeError) as failure:
+            return UnreachableError(reason_of(failure))
 
     async def _together(self, flows: Sequence[Flow[object]], at_once: int, left_s: float) -> list[object]:
         outcomes: list[object] = [None] * len(flows)

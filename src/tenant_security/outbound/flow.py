@@ -1,11 +1,13 @@
 """What a flow may ask of its driver, and what it gets back."""
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import msgspec
+
+from tenant_security.outbound.reasons import Reason as Reason  # noqa: PLC0414 - whoever reads flows needs it
+from tenant_security.outbound.receivers import Message, Receiver, Unsent
 
 T = TypeVar("T")
 
@@ -39,18 +41,6 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
-
-
-class Reason(Enum):
-    """Why no response came."""
-
-    NAME = "name resolution failed"
-    CONNECT = "no connection"
-    TLS = "the TLS certificate or handshake was refused"
-    TIMEOUT = "no answer in time"
-    RESET = "the connection broke"
-    TOO_LARGE = "the answer was too large"
-    REFUSED = "the address is not allowed"
 
 
 class UnreachableError(Exception):
@@ -136,7 +126,17 @@ class Together(NamedTuple):
     at_once: int
 
 
-Effect = Request | Shared | Forget | ReadFile | Download | Pause | Compute | Together
+class Transmit(NamedTuple):
+    """Asks for messages to be sent over something else than HTTP, in their order.
+
+    The answer is a list with None for each message that arrived, and :class:`Unsent` for each that did not.
+    """
+
+    to: Receiver
+    messages: Sequence[Message]
+
+
+Effect = Request | Shared | Forget | ReadFile | Download | Pause | Compute | Together | Transmit
 Flow = Generator[Effect, object, T]
 
 
@@ -178,6 +178,11 @@ def compute(work: Callable[[], T]) -> Flow[T]:
 def together(flows: Sequence[Flow[T]], at_once: int) -> Flow[list[T | Exception]]:
     """Run flows side by side and return the outcome of each."""
     return cast("list[T | Exception]", (yield Together(cast("Sequence[Flow[object]]", flows), at_once)))
+
+
+def transmit(to: Receiver, messages: Sequence[Message]) -> Flow[list[Unsent | None]]:
+    """Send messages and return what became of each. Raises UnreachableError when nobody could be reached at all."""
+    return cast("list[Unsent | None]", (yield Transmit(to, messages)))
 
 
 def finished(flow: Flow[T]) -> T:

@@ -135,6 +135,8 @@ class SinkContext(msgspec.Struct, frozen=True, kw_only=True):
     """The time in UTC."""
     vendor_owned: bool = False
     """Whether the vendor, and not a tenant, owns the config."""
+    kafka_allowed: bool = False
+    """Whether tenants may use Kafka, whose brokers may send us to addresses that no policy has looked at."""
     stdout: BinaryIO | None = None
     """Where the sink of tenants without one writes."""
     tenant_id: str = ""

@@ -17,6 +17,7 @@ from tenant_security.wire.sinks.datadog import DatadogSinkConfig
 from tenant_security.wire.sinks.elastic import ElasticSinkConfig
 from tenant_security.wire.sinks.google import GoogleSinkConfig
 from tenant_security.wire.sinks.otlp import OtlpSinkConfig
+from tenant_security.wire.sinks.receivers import KafkaSinkConfig, RelpSinkConfig, SyslogSinkConfig
 from tenant_security.wire.sinks.splunk import SplunkSinkConfig
 from tenant_security.wire.sinks.stdout import StdoutSinkConfig
 from tenant_security.wire.sinks.sumo import SumoSinkConfig
@@ -34,6 +35,9 @@ SinkConfig = (
     | SumoSinkConfig
     | ElasticSinkConfig
     | OtlpSinkConfig
+    | SyslogSinkConfig
+    | RelpSinkConfig
+    | KafkaSinkConfig
 )
 
 _decoder: Final[msgspec.json.Decoder[SinkConfig]] = msgspec.json.Decoder(SinkConfig, dec_hook=decode_secret)

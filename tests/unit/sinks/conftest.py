@@ -8,7 +8,18 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from tenant_security.outbound.flow import Compute, Flow, Forget, Lasting, Request, Response, Shared, UnreachableError
+from tenant_security.outbound.flow import (
+    Compute,
+    Flow,
+    Forget,
+    Lasting,
+    Request,
+    Response,
+    Shared,
+    Transmit,
+    UnreachableError,
+)
+from tenant_security.outbound.receivers import Message, Unsent
 from tenant_security.sinks.catalog import open_sink
 from tenant_security.sinks.sink import Outcome, Sink, SinkContext
 from tenant_security.wire.events import EventRecord, Operation, native_json
@@ -41,6 +52,8 @@ class Stage:
         self.answers: list[Answers] = []
         self.requests: list[Request] = []
         self.kept: dict[object, Lasting[object]] = {}
+        self.messages: list[Message] = []
+        self.unsent: list[Unsent | None] = []
         self.stdout = io.BytesIO()
 
     def sink(self, *, vendor_owned: bool = False, **config: object) -> Sink:
@@ -82,6 +95,9 @@ class Stage:
                 if key not in self.kept:
                     self.kept[key] = self.run(make())
                 return self.kept[key].value
+            case Transmit(_, messages):
+                self.messages += messages
+                return self.unsent or [None] * len(messages)
             case Forget(key):
                 del self.kept[key]
                 return None

@@ -75,7 +75,7 @@ def test_every_format_is_one_line_of_text(said: StoredEvent) -> None:
 
 @given(stored())
 def test_lines_hold_nothing_that_drives_a_terminal(said: StoredEvent) -> None:
-    for name in ("cef", "leef"):
+    for name in LINE_FORMATS:
         text = LINE_FORMATS[name](said).decode().replace("\t", "")
         assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", text)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tenant_security.sinks.formats.clean import ip_address
+from tenant_security.sinks.formats.clean import ip_address, json_line
 from tenant_security.sinks.formats.meanings import meaning, provider, succeeded
 from tenant_security.sinks.stored import StoredEvent
 
@@ -63,4 +63,4 @@ def ecs(event: StoredEvent) -> bytes:
     if said.custom_fields:
         # A dot would make an object of a label. Source: ECS, "Base fields", labels.
         document["labels"] = {name.replace(".", "_"): value for name, value in said.custom_fields.items()}
-    return _encoder.encode(document)
+    return json_line(_encoder.encode(document))

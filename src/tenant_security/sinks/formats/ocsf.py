@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tenant_security import __version__
-from tenant_security.sinks.formats.clean import ip_address
+from tenant_security.sinks.formats.clean import ip_address, json_line
 from tenant_security.sinks.formats.meanings import OTHER, Meaning, OcsfClass, meaning, provider, succeeded
 from tenant_security.sinks.stored import StoredEvent
 
@@ -31,7 +31,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 def ocsf(event: StoredEvent) -> bytes:
     """Return one OCSF event as JSON."""
-    return _encoder.encode(ocsf_members(event))
+    return json_line(_encoder.encode(ocsf_members(event)))
 
 
 def ocsf_members(event: StoredEvent) -> dict[str, Any]:
