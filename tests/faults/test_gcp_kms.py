@@ -3,42 +3,33 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tenant_security.errors import Code, TenantSecurityError
-from tenant_security.kms.caller import KmsCaller, KmsCallRecord
-from tenant_security.kms.catalog import open_key
+from tenant_security.errors import Code
 from tenant_security.kms.gcp.meanings import OAUTH, REASONS, STATUSES, VIOLATIONS
-from tenant_security.kms.provider import KmsContext, KmsKey
-from tenant_security.kms.resilience import CallLimits
-from tenant_security.outbound.driver import Outbound, OutboundLimits
-from tenant_security.testing.fakes.dialling import DiallingOutbound
+from tenant_security.kms.provider import KmsKey
 from tenant_security.testing.fakes.gcp import ACT_AS, DECRYPT, ENCRYPT, FakeGcp
 from tenant_security.testing.fakes.gcp_accounts import ServiceAccount
 from tenant_security.testing.fakes.gcp_keys import CryptoKey, State
 from tenant_security.testing.fakes.gcp_replies import for_reason, oauth_refusal, refusal, violation
 from tenant_security.testing.fakes.server import Answered, Mishap
-from tenant_security.wire.kms_configs import decode_kms_config
 
-DEK = bytes(range(32))
+from .kms_world import DEK, KmsWorld, standing_in
 
 
-class World:
-    """A tenant with a key at Google, and a caller."""
+class World(KmsWorld):
+    """A tenant with a key at Google, and a service account that may use it."""
 
-    def __init__(self, google: FakeGcp, outbound: Outbound) -> None:
+    TELLTALES = (*KmsWorld.TELLTALES, "acme-keys", "ya29.", "PRIVATE")
+
+    def __init__(self, google: FakeGcp) -> None:
+        super().__init__(google)
         self.google = google
-        self.outbound = outbound
         self.account = google.service_account()
         self.crypto_key = google.key()
         google.allow(self.account.email, self.crypto_key.name)
-        self.records: list[KmsCallRecord] = []
-        limits = CallLimits(deadline_s=20, retry_pause_min_s=0, retry_pause_max_s=0)
-        self.caller = KmsCaller(outbound, limits, observe=self.records.append)
-        self.our_clock_off_s = 0.0
 
     def key(
         self,
@@ -57,39 +48,13 @@ class World:
             "credentials": credentials or {"client_email": account.email, "private_key": account.private_key},
             "keyPath": {"projectId": path[1], "locationId": path[3], "keyRingId": path[5], "cryptoKeyId": path[7]},
         }
-        context = KmsContext(now=self.now, vendor_owned=bool(credentials), environ=environ or {})
-        return open_key(decode_kms_config(json.dumps(config).encode()), context)
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self.our_clock_off_s)
-
-    async def wrap(self, key: KmsKey) -> bytes:
-        return await self.caller.wrap("tenant", key, DEK)
-
-    async def unwrap(self, key: KmsKey, blob: bytes) -> bytes:
-        return await self.caller.unwrap("tenant", key, blob)
-
-    async def wrap_refused(self, key: KmsKey | None = None) -> TenantSecurityError:
-        with pytest.raises(TenantSecurityError) as caught:
-            await self.wrap(key or self.key())
-        return self._discreet(caught.value)
-
-    async def unwrap_refused(self, blob: bytes, key: KmsKey | None = None) -> TenantSecurityError:
-        with pytest.raises(TenantSecurityError) as caught:
-            await self.unwrap(key or self.key(), blob)
-        return self._discreet(caught.value)
-
-    def _discreet(self, fault: TenantSecurityError) -> TenantSecurityError:
-        for word in (self.account.email, "acme-keys", "ya29.", "PRIVATE", "their words"):
-            assert word not in fault.message
-        assert len(self.caller.bulkhead) == 0
-        return fault
+        return self.open(config, vendor_owned=bool(credentials), environ=environ)
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with FakeGcp() as google, DiallingOutbound([google], OutboundLimits(attempt_s=10)) as outbound:
-        yield World(google, outbound)
+    async with standing_in(FakeGcp, World) as made:
+        yield made
 
 
 # -- what works --------------------------------------------------------------------------------------------------------
@@ -101,7 +66,7 @@ async def test_a_key_is_wrapped_and_unwrapped_without_asking_for_a_token(world):
     blob = await world.wrap(key)
 
     assert DEK not in blob
-    assert await world.unwrap(key, blob) == DEK
+    assert await world.unwrap(blob, key) == DEK
     assert world.google.seen == {"encrypt": 1, "decrypt": 1}
     assert [record.outcome for record in world.records] == ["ok", "ok"]
 
@@ -112,9 +77,9 @@ async def test_a_rotated_key_wraps_with_its_new_version_and_unwraps_with_both(wo
     world.crypto_key.rotate()
     new = await world.wrap(key)
 
-    assert await world.unwrap(key, old) == DEK
+    assert await world.unwrap(old, key) == DEK
     world.crypto_key.states[1] = State.DISABLED
-    assert await world.unwrap(key, new) == DEK
+    assert await world.unwrap(new, key) == DEK
     assert (await world.unwrap_refused(old)).code is Code.KMS_CONFIGURATION_INVALID
 
 
@@ -287,7 +252,7 @@ async def test_permissions_are_two(world, taken):
     world.google.deny(world.account.email, world.crypto_key.name, taken)
 
     if taken == ENCRYPT:
-        assert await world.unwrap(world.key(), blob) == DEK
+        assert await world.unwrap(blob, world.key()) == DEK
         assert (await world.wrap_refused()).code is Code.KMS_CONFIGURATION_INVALID
     else:
         await world.wrap(world.key())
@@ -372,7 +337,7 @@ async def test_damage_on_the_way_is_survived_once(world, verb, members):
     blob = await world.wrap(key)
     world.google.lies(verb, **members)
 
-    assert await (world.unwrap(key, blob) if verb == "decrypt" else world.unwrap(key, await world.wrap(key))) == DEK
+    assert await (world.unwrap(blob, key) if verb == "decrypt" else world.unwrap(await world.wrap(key), key)) == DEK
 
     assert any(record.retried for record in world.records)
 
@@ -437,7 +402,7 @@ async def test_the_platforms_token_opens_the_vendors_key(world, platform):
     world.google.allow(platform.principal, world.crypto_key.name)
     key = world.key(environ=platform.environ, workload_identity=True)
 
-    assert await world.unwrap(key, await world.wrap(key)) == DEK
+    assert await world.unwrap(await world.wrap(key), key) == DEK
 
     assert world.google.seen == {"sts": 1, "encrypt": 1, "decrypt": 1}
 
