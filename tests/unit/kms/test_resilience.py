@@ -7,7 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.provider import KmsFaultError
-from tenant_security.kms.resilience import Bulkhead, CallLimits, Verdict, may_retry
+from tenant_security.kms.resilience import CallLimits, may_retry
+from tenant_security.outbound.bulkhead import Bulkhead, Verdict
 from tenant_security.outbound.flow import Reason, UnreachableError
 
 LIMITS = CallLimits(deadline_s=10, retry_share_left=0.4)
@@ -59,7 +60,7 @@ def test_limits_that_make_no_sense_are_refused(wrong):
 
 
 def bulkhead(**limits: int) -> Bulkhead[str]:
-    return Bulkhead(CallLimits(**limits))
+    return Bulkhead(CallLimits(**limits).room())
 
 
 def test_a_tenant_beyond_its_bound_waits_and_the_first_to_come_goes_first():
@@ -133,7 +134,7 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: Bulkhead[int] = Bulkhead(self.limits)
+        self.calls: Bulkhead[int] = Bulkhead(self.limits.room())
         self.running: Counter[str] = Counter()
         self.waiting: dict[str, deque[int]] = {tenant: deque() for tenant in "abc"}
         self.owners: dict[int, str] = {}
