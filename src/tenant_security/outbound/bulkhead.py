@@ -153,12 +153,12 @@ class Bulkhead(Generic[Ticket]):
 
     def _line_up(self, place: Place, lane: _Lane[Ticket]) -> None:
         """Put a lane that could use a place at the end of the turns, unless it waits for its group or is in them."""
-        if lane.waiting and lane.running < self._room.per_owner:
+        if lane.waiting and lane.running < self._room.per_owner and place not in self._turns:
             calls = self._groups[place[1]]
             if calls.parked or calls.running >= self._room.per_group:
                 calls.parked.setdefault(place, None)
             else:
-                self._turns.setdefault(place, None)
+                self._turns[place] = None
 
     def _unpark(self, calls: _Group) -> None:
         """A group has room for one more: let one of the lanes that waited for it take part in the turns."""

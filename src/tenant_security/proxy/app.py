@@ -1,12 +1,9 @@
 """The composition root of the proxy: builds everything once, runs it, and stops it without losing a request."""
 
 import asyncio
-import contextlib
 import gc
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 
@@ -15,12 +12,8 @@ import structlog
 from tenant_security import __version__
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.directory.source import SnapshotSource
-from tenant_security.directory.tenants import ConfigHandle, TenantDirectory
-from tenant_security.errors import Code, SettingsError, TenantSecurityError
-from tenant_security.kms.caller import KmsCaller
-from tenant_security.kms.catalog import open_key
-from tenant_security.kms.provider import KmsContext, KmsKey
-from tenant_security.kms.resilience import CallLimits
+from tenant_security.directory.tenants import TenantDirectory
+from tenant_security.errors import SettingsError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.api import ProxyApi
@@ -35,10 +28,10 @@ from tenant_security.proxy.fastpath import FastPath
 from tenant_security.proxy.fleet_report import Activity
 from tenant_security.proxy.hot_routes import FastEdge
 from tenant_security.proxy.keys import Keys
+from tenant_security.proxy.kms_calls import KmsCalls
 from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
 from tenant_security.proxy.listeners import Listeners, Ports, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
-from tenant_security.proxy.opened_configs import OpenedConfigs
 from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.ops import OpsApi, Stage
 from tenant_security.proxy.outbox import Outbox
@@ -54,7 +47,6 @@ from tenant_security.service.metrics import Metrics
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.trust.refusal import SnapshotRefusedError
-from tenant_security.wire.kms.local import LocalKmsConfig
 from tenant_security.wire.service_env import ServiceCredentials
 
 _SWEEP_S: Final = 60.0
@@ -179,7 +171,8 @@ class Proxy:
         )
         activity = Activity() if self._account is not None else None
         recorder = EventRecorder(outbox, lambda: refresher.current, counter=self._observed.events, activity=activity)
-        kms, opened = self._kms(outbound, activity)
+        calls = KmsCalls(settings, outbound, self._observed.kms_call, log, activity)
+        kms, opened = calls.port(), calls.opened
         leases = LeaseBook(
             kms,
             LeasePolicy(
@@ -200,7 +193,7 @@ class Proxy:
             wanted = wanted_in(refresher.current)
             leases.retain(wanted)
             secrets.retain(wanted)
-            opened.retain(wanted)
+            calls.retain(wanted)
 
         def changed(directory: TenantDirectory) -> None:
             retain()
@@ -238,6 +231,7 @@ class Proxy:
         )
         parts = Parts(lambda: self._stage, refresher, outbox, leases, opened, secrets, api)
         add_gauges(self._metrics, parts)
+        calls.add_gauges(self._metrics)
         events = self._event_server(outbox, recorder, background)
         ports = Ports(api.port, ops.port, events.port if events is not None else None)
 
@@ -361,50 +355,6 @@ class Proxy:
         for server in others:
             await server.stop(0.2)
         self._log.info("proxy stopped", requests_cut=cut, events_left=left)
-
-    def _kms(self, outbound: Outbound, activity: Activity | None) -> tuple[WrapWithKms, OpenedConfigs]:
-        settings = self._settings
-        caller = KmsCaller(
-            outbound,
-            CallLimits(
-                deadline_s=settings.kms_deadline_s,
-                in_flight_per_tenant=settings.kms_per_tenant,
-                in_flight=settings.kms_at_once,
-            ),
-            observe=self._observed.kms_call,
-        )
-        opened = OpenedConfigs(self._open_key)
-
-        @contextlib.contextmanager
-        def timed(tenant_id: str) -> Iterator[None]:
-            began = time.monotonic()
-            try:
-                yield
-            finally:
-                if activity is not None:
-                    activity.kms_call(tenant_id, time.monotonic() - began)
-
-        async def wrap(tenant_id: str, config: ConfigHandle, key: bytes) -> bytes:
-            with timed(tenant_id):
-                return await caller.wrap(tenant_id, opened.key(tenant_id, config), key)
-
-        async def unwrap(tenant_id: str, config: ConfigHandle, blob: bytes) -> bytes:
-            with timed(tenant_id):
-                return await caller.unwrap(tenant_id, opened.key(tenant_id, config), blob)
-
-        return WrapWithKms(wrap, unwrap), opened
-
-    def _open_key(self, sealed: ConfigHandle) -> KmsKey:
-        config = sealed.open()
-        if isinstance(config, LocalKmsConfig):
-            if not self._settings.allow_local_kms:
-                raise TenantSecurityError(
-                    Code.KMS_CONFIGURATION_INVALID,
-                    "This KMS configuration is of the local KMS, which this proxy does not allow; "
-                    "it is meant for development (TSP_ALLOW_LOCAL_KMS)",
-                )
-            self._log.warning("a config of the local KMS is in use: its key is not in anybody's custody")
-        return open_key(config, KmsContext(now=lambda: datetime.now(UTC), vendor_owned=sealed.shared))
 
 
 def wanted_in(directory: TenantDirectory) -> Callable[[str, bytes], bool]:

@@ -42,6 +42,9 @@ class ProxyMetrics:
         )
         self.kms_latency = metrics.histogram("tsp_kms_call_seconds", "Time of KMS calls, waiting included", "provider")
         self.kms_retries = metrics.counter("tsp_kms_retries", "KMS calls that were sent a second time", "provider")
+        self.kms_not_sent = metrics.counter(
+            "tsp_kms_calls_not_sent", "KMS calls answered without asking the KMS, by why", "provider", "reason"
+        )
         self.leases = metrics.counter("tsp_lease_changes", "What happened to leased keys", "purpose", "change")
         self.events = metrics.counter("tsp_events", "Security events by kind and outcome", "kind", "outcome")
         self.loop_lag = metrics.histogram("tsp_event_loop_lag_seconds", "How late the event loop runs what is due")
@@ -60,7 +63,10 @@ class ProxyMetrics:
         )
 
     def kms_call(self, call: KmsCallRecord) -> None:
-        """Count one KMS call."""
+        """Count one KMS call. One that was not sent says nothing new of the KMS, nor of how fast it is."""
+        if call.not_sent:
+            self.kms_not_sent.add(call.provider, call.not_sent)
+            return
         outcome = call.outcome if call.outcome in _FAULTS or call.outcome == "ok" else "other"
         self.kms_calls.add(call.provider, call.operation, outcome)
         self.kms_latency.observe(call.seconds, call.provider)

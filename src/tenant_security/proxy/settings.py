@@ -222,6 +222,20 @@ class ProxySettings:
         unit="KMS calls",
         meaning="KMS calls of one tenant under way together.",
     )
+    kms_per_config: int = setting(
+        "TSP_KMS_CONCURRENCY_PER_CONFIG",
+        integer(1, 100_000),
+        default=4_096,
+        unit="KMS calls",
+        meaning="KMS calls that use one config under way together: a config of yours may be many tenants'.",
+    )
+    kms_waiting_per_tenant: int = setting(
+        "TSP_KMS_WAITING_PER_TENANT",
+        integer(0, 100_000),
+        default=1_024,
+        unit="KMS calls",
+        meaning="KMS calls of one tenant that wait for their turn; more are answered 209 at once.",
+    )
     kms_at_once: int = setting(
         "TSP_KMS_CONCURRENCY",
         integer(1, 100_000),

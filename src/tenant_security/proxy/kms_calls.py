@@ -1,0 +1,122 @@
+"""How this process calls the tenants' KMSs: the caller with its limits, the open keys, and what is seen of them."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import structlog
+
+from tenant_security.directory.tenants import ConfigHandle
+from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.kms.caller import KmsCaller, KmsCallRecord
+from tenant_security.kms.catalog import open_key
+from tenant_security.kms.provider import KmsContext, KmsKey
+from tenant_security.kms.resilience import CallLimits
+from tenant_security.outbound.driver import Outbound
+from tenant_security.proxy.fleet_report import Activity
+from tenant_security.proxy.leasing import WrapWithKms
+from tenant_security.proxy.opened_configs import OpenedConfigs
+from tenant_security.proxy.settings import ProxySettings
+from tenant_security.service.metrics import Metrics
+from tenant_security.wire.kms.local import LocalKmsConfig
+
+
+class KmsCalls:
+    """Wraps and unwraps with sealed configs. ``opened`` are those that are open now."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        outbound: Outbound,
+        observe: Callable[[KmsCallRecord], None],
+        log: structlog.typing.FilteringBoundLogger,
+        activity: Activity | None,
+    ) -> None:
+        self._allow_local = settings.allow_local_kms
+        self._outbound = outbound
+        self._log = log
+        self._activity = activity
+        self._caller = KmsCaller(
+            outbound,
+            CallLimits(
+                deadline_s=settings.kms_deadline_s,
+                in_flight_per_tenant=settings.kms_per_tenant,
+                in_flight_per_config=settings.kms_per_config,
+                in_flight=settings.kms_at_once,
+                waiting_per_tenant=settings.kms_waiting_per_tenant,
+            ),
+            observe=observe,
+        )
+        self.opened = OpenedConfigs(self._open)
+
+    def port(self) -> WrapWithKms:
+        """What others wrap and unwrap with."""
+        return WrapWithKms(self._wrap, self._unwrap)
+
+    async def _wrap(self, tenant_id: str, config: ConfigHandle, key: bytes) -> bytes:
+        with self._timed(tenant_id):
+            opened = self.opened.key(tenant_id, config)
+            return await self._caller.wrap(tenant_id, opened, key, config=config.fingerprint)
+
+    async def _unwrap(self, tenant_id: str, config: ConfigHandle, blob: bytes) -> bytes:
+        with self._timed(tenant_id):
+            opened = self.opened.key(tenant_id, config)
+            return await self._caller.unwrap(tenant_id, opened, blob, config=config.fingerprint)
+
+    @contextlib.contextmanager
+    def _timed(self, tenant_id: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            if self._activity is not None:
+                self._activity.kms_call(tenant_id, time.monotonic() - began)
+
+    def retain(self, wanted: Callable[[str, bytes], bool]) -> None:
+        """Drop the keys that their tenants may no longer use, and old troubles."""
+        self.opened.retain(wanted)
+        self._caller.health.sweep()
+
+    def add_gauges(self, metrics: Metrics) -> None:
+        """Register what is read at scrape time."""
+        caller, outbound = self._caller, self._outbound
+        add = metrics.gauge
+        add("tsp_kms_calls_in_flight", "KMS calls under way", lambda: caller.bulkhead.running)
+        add("tsp_kms_calls_waiting", "KMS calls that wait for their turn", lambda: caller.bulkhead.waiting)
+        add(
+            "tsp_kms_configs_not_asked",
+            "KMS configurations whose KMS is not asked now, by why",
+            lambda: {(why.value,): float(count) for why, count in caller.health.blocked().items()},
+            "reason",
+        )
+        add(
+            "tsp_kms_idle_connections",
+            "Connections to KMSs that are kept for reuse",
+            lambda: outbound.idle_connections,
+        )
+        add("tsp_name_lookups_in_flight", "Host names that are being looked up", lambda: outbound.lookups_in_flight)
+        add("tsp_shared_values", "Access tokens and the like in memory", lambda: outbound.shared_values)
+        metrics.tally(
+            "tsp_kms_requests",
+            "HTTP requests sent to KMSs and where one signs in to them",
+            lambda: {(): float(outbound.traffic.requests)},
+        )
+        metrics.tally(
+            "tsp_kms_request_failures",
+            "HTTP requests to KMSs that got no response, by reason",
+            lambda: {(reason.name.lower(),): float(n) for reason, n in outbound.traffic.failures.items()},
+            "reason",
+        )
+
+    def _open(self, sealed: ConfigHandle) -> KmsKey:
+        config = sealed.open()
+        if isinstance(config, LocalKmsConfig):
+            if not self._allow_local:
+                raise TenantSecurityError(
+                    Code.KMS_CONFIGURATION_INVALID,
+                    "This KMS configuration is of the local KMS, which this proxy does not allow; "
+                    "it is meant for development (TSP_ALLOW_LOCAL_KMS)",
+                )
+            self._log.warning("a config of the local KMS is in use: its key is not in anybody's custody")
+        return open_key(config, KmsContext(now=lambda: datetime.now(UTC), vendor_owned=sealed.shared))
