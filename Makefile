@@ -79,13 +79,19 @@ bench: $(VENV)/.test-installed ## Measure, as ratios to yardsticks in the same r
 docs: $(VENV)/.test-installed ## Write the generated pages: settings, metrics, OpenAPI
 	@$(BIN)/python -m docs.generate
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-emit-index-url --no-annotate
+PROGRAMS := proxy logdriver broker bridge
+
 lock: $(VENV)/bin/python ## Pin the dependencies with hashes; with UPGRADE=--upgrade the newest of each
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-annotate --extra all --group build pyproject.toml --output-file requirements/run.txt $(UPGRADE)
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-annotate --extra all --group build --group test --group docs --group release pyproject.toml --constraints requirements/run.txt \
+	@$(LOCK) pyproject.toml --extra all --group build --output-file requirements/run.txt $(UPGRADE)
+	@$(LOCK) pyproject.toml --extra all --group build --group test --group docs --group release --constraints requirements/run.txt \
 	  --output-file requirements/test.txt $(UPGRADE)
+	@# What an image holds: the pins of run.txt, of one program alone.
+	@$(LOCK) --group build --constraints requirements/run.txt --output-file requirements/build.txt
+	@for program in $(PROGRAMS); do $(LOCK) pyproject.toml --extra $$program --extra tracing --constraints requirements/run.txt \
+	  --output-file requirements/$$program.txt || exit 1; done
 
 clean: ## Remove the environment and the caches; the state directory stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis

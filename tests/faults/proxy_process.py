@@ -189,15 +189,18 @@ class World:
         pass_fds: Sequence[int] = (),
         stdout: int | None = None,
         without: Sequence[str] = (),
+        inside: Sequence[str] = (),
         **environ: str,
     ) -> ProxyProcess:
-        """Start a proxy. ``before`` is Python that runs in its process first; ``without`` are settings left out."""
+        """Start a proxy. ``before`` is Python that runs in its process first; ``without`` are settings left out;
+        ``inside`` is a command that runs it."""
         name = f"proxy-{len(self.started)}"
         out, err = self.directory / f"{name}.out", self.directory / f"{name}.err"
         command = [COMMAND, *(arguments or ("proxy",))]
         if before is not None:
             code = f"{before}\nimport sys\nfrom tenant_security.__main__ import main\nsys.argv = {command!r}\nmain()"
             command = [sys.executable, "-c", code]
+        command = [*inside, *command]
         env = {name: value for name, value in self.environ.items() if name not in without} | environ
         env |= {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
         with out.open("wb") as to_out, err.open("wb") as to_err:

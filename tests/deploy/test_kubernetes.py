@@ -1,0 +1,146 @@
+"""The Helm chart renders what Kubernetes' own schemas accept; rules and dashboards name metrics that exist."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from tests.conformance.toolchains import missing
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy/helm/tenant-security"
+KUBERNETES = ("1.27", "1.34")
+
+
+def helm() -> str:
+    found = shutil.which("helm") or shutil.which("helm", path=str(Path.home() / "go/bin"))
+    if found is None:
+        missing("Helm; install it with: go install helm.sh/helm/v3/cmd/helm@v3.18.4")
+    return found
+
+
+def rendered(*values: str, version: str = KUBERNETES[-1]) -> list[dict[str, Any]]:
+    command = [helm(), "template", "rel", str(CHART), "--kube-version", f"{version}.0"]
+    for value in values:
+        command += ["--set", value]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+CHOICES = [
+    (),
+    ("bridge.enabled=true", "broker.publicUrl=https://broker.example.com"),
+    ("broker.enabled=false", "brokerUrl=https://broker.example.com", "eventTransport=nats://nats:4222"),
+    ("proxy.autoscaling.enabled=false", "proxy.workers=4", "logdriver.replicas=3", "networkPolicy.enabled=false"),
+    ("proxy.autoscaling.targetInFlight=200", "proxy.env.RUST_LOG=debug", "logdriver.storage.className=fast"),
+    ("serviceMonitor.enabled=true", "prometheusRule.enabled=true", "image.registry=registry.example.com/ts"),
+]
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("values", CHOICES, ids=lambda each: each[0] if each else "defaults")
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_what_is_rendered_is_what_kubernetes_takes(values: tuple[str, ...], version: str) -> None:
+    documents = rendered(*values, version=version)
+    names = [(each["kind"], each["metadata"]["name"]) for each in documents]
+    assert len(set(names)) == len(names)
+    for each in documents:
+        if not each["apiVersion"].startswith("monitoring.coreos.com"):
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.toolchain
+def test_no_pod_may_do_more_than_it_needs() -> None:
+    pods = [each for each in rendered("bridge.enabled=true") if each["kind"] in ("Deployment", "StatefulSet")]
+    assert len(pods) == 4
+    for each in pods:
+        spec = each["spec"]["template"]["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+            assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
+            written = json.dumps(container["env"])
+            assert not re.search(r"API_KEY|PRIVATE_KEY|PASSWORD", written), "secrets are referred to, never written"
+
+
+@pytest.mark.toolchain
+def test_a_logdriver_keeps_its_spool_and_only_logdrivers_reach_the_events() -> None:
+    documents = rendered()
+    spool = next(each for each in documents if each["kind"] == "StatefulSet")
+    assert spool["spec"]["volumeClaimTemplates"][0]["metadata"]["name"] == "spool"
+    policy = next(
+        each
+        for each in documents
+        if each["kind"] == "NetworkPolicy" and each["metadata"]["labels"]["app.kubernetes.io/component"] == "proxy"
+    )
+    events = next(rule for rule in policy["spec"]["ingress"] if rule["ports"] == [{"port": "events"}])
+    assert events["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "logdriver"
+    assert "169.254.169.254/32" in json.dumps(policy["spec"]["egress"])
+
+
+@pytest.mark.toolchain
+def test_a_release_without_a_broker_says_that_it_needs_an_address() -> None:
+    command = [helm(), "template", "rel", str(CHART), "--kube-version", "1.34.0", "--set", "broker.enabled=false"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode != 0
+    assert "brokerUrl is needed" in refused.stderr
+
+
+def metrics_in(text: str) -> set[str]:
+    named = set(re.findall(r"\bts[plb]_[a-z_]+\b", text))
+    return {re.sub(r"_(bucket|sum|count)$", "", each) for each in named}
+
+
+def test_rules_and_dashboards_name_only_metrics_that_are_documented() -> None:
+    documented = set(re.findall(r"`(ts[plb]_[a-z_]+)`", (ROOT / "docs/metrics.md").read_text()))
+    alerts = (CHART / "alerts.yaml").read_text()
+    for path in (ROOT / "deploy/grafana").glob("*.json"):
+        alerts += path.read_text()
+    assert metrics_in(alerts) - documented == set()
+
+
+def test_promtool_takes_the_rules() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        missing("promtool; on Debian: apt-get install prometheus")
+    done = subprocess.run(
+        [promtool, "check", "rules", str(CHART / "alerts.yaml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_rule_leads_to_a_page_that_exists() -> None:
+    rules = [rule for group in yaml.safe_load((CHART / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
+    assert rules
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in (ROOT / "docs/runbooks.md").read_text().splitlines()
+        if line.startswith("#")
+    }
+    for rule in rules:
+        page, _, heading = rule["annotations"]["runbook"].partition("#")
+        assert (ROOT / page).exists()
+        assert heading in headings, rule["alert"]
+        assert {"summary", "description"} <= set(rule["annotations"])
+
+
+def test_the_dashboards_are_as_they_are_made() -> None:
+    made = subprocess.run(
+        ["python3", "-c", "import make, json; print(json.dumps({n: make.written(n) for n in make.DASHBOARDS}))"],
+        cwd=ROOT / "deploy/grafana",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name, text in json.loads(made.stdout).items():
+        assert (ROOT / "deploy/grafana" / name).read_text() == text
