@@ -48,6 +48,8 @@ class Roster:
         self._authors: Final = trusted_authors(vendor.manifest)
         self.tenants: Final[dict[str, Entry]] = {}
         self.shared: Final[dict[int, words.ConfigEnvelope]] = {}
+        self.known_shared: Final[set[int]] = set()
+        """Numbers of further configs of the vendor, which are kept elsewhere and may be assigned too."""
 
     @classmethod
     def read(cls, vendor: Vendor, path: Path, *, segment: int = 1) -> "Roster":
@@ -117,7 +119,7 @@ class Roster:
         """
         wanted = tuple(assignments)
         old = self.tenants.get(tenant_id)
-        _check(tenant_id, wanted, {*self.shared, *(configs or {})})
+        _check(tenant_id, wanted, {*self.shared, *self.known_shared, *(configs or {})})
         before = old.configs if old else {}
         sealed = {
             number: self._sealed(tenant_id, number, text, before.get(number))

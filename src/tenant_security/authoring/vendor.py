@@ -263,10 +263,16 @@ class Vendor:
 
         Raises: UnknownNameError.
         """
-        for segment in self._manifest.segments:
-            if segment.id == number:
-                return segment
-        raise UnknownNameError(f"there is no segment {number}")
+        epochs = [segment for segment in self._manifest.segments if segment.id == number]
+        if not epochs:
+            raise UnknownNameError(f"there is no segment {number}")
+        return max(epochs, key=lambda segment: segment.epoch)
+
+    @property
+    def segments(self) -> tuple[words.Segment, ...]:
+        """Every segment in its newest epoch, by number."""
+        numbers = sorted({each.id for each in self._manifest.segments})
+        return tuple(self.segment(number) for number in numbers)
 
     def opening_key(self, segment: int, epoch: int) -> OpeningKey:
         """Return the private key of a segment's epoch.

@@ -1,9 +1,7 @@
 """How a vendor comes to be at a broker: handed in once, with a token that its operator set."""
 
 import hmac
-from typing import Annotated
 
-import msgspec
 from litestar import Controller, post
 from litestar.params import JSONBody
 
@@ -13,17 +11,9 @@ from tenant_security.broker.http import Asked, Broker, GivenBroker
 from tenant_security.broker.refusals import NotAllowedNowError, NotSignedInError
 from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire import snapshot as words
-from tenant_security.wire.broker_api import VendorDocuments
+from tenant_security.wire.broker_api import NewVendor, VendorDocuments
 
 _SHORTEST = 16
-
-
-class NewVendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A vendor to be kept. ``defaultTag`` is made with it; tenants get it when nobody says otherwise."""
-
-    name: words.Name
-    documents: VendorDocuments
-    default_tag: Annotated[str, msgspec.Meta(max_length=120)] = "default"
 
 
 class SetupApi(Controller):

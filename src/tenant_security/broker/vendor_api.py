@@ -253,12 +253,20 @@ class VendorApi(Controller):
 
     @post("/config-numbers")
     async def reserve(
-        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromQuery[str | None] = None
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        vendor: FromPath[str],
+        tenant: FromQuery[str | None] = None,
+        through: Annotated[int | None, QueryParameter(ge=1, le=2**30, description="Take all up to this one.")] = None,
     ) -> dict[str, int]:
         """Take a number for a config that is about to be sealed. A tenant's people name their tenant."""
-        caller = await _may(request, broker, Right.SIGN, vendor, tenant)
+        caller = await _may(request, broker, Right.SIGN if through is None else Right.KEYS, vendor, tenant)
         async with broker.change(caller) as change:
-            return {"id": await vendors.reserve_config_number(change)}
+            number = await vendors.reserve_config_number(change, through=through)
+            if change.recorded == 0:
+                await change.record("config.reserve", str(number), detail={"already": True})
+        return {"id": number}
 
     @get("/configs")
     async def list_configs(

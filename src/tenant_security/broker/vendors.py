@@ -106,12 +106,18 @@ async def put_head(change: Change, signed: words.Signed) -> words.Head:
     return head
 
 
-async def reserve_config_number(change: Change) -> int:
-    """Take a number for a config that is about to be sealed; it is never given out again."""
+async def reserve_config_number(change: Change, *, through: int | None = None) -> int:
+    """Take a number for a config that is about to be sealed; it is never given out again.
+
+    With ``through`` all numbers up to it are taken, for who numbers configs by themselves; it is returned.
+    """
     number = await change.connection.execute(
         sa.select(schema.vendors.c.next_config).where(schema.vendors.c.id == change.vendor)
     )
-    taken = int(number.scalar_one())
+    upcoming = int(number.scalar_one())
+    taken = upcoming if through is None else through
+    if taken < upcoming:
+        return taken  # everything up to it was taken before
     await change.connection.execute(
         schema.vendors.update().where(schema.vendors.c.id == change.vendor).values(next_config=taken + 1)
     )

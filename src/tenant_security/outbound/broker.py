@@ -14,6 +14,7 @@ from tenant_security.crypto.request_tokens import SCHEME, Asking, sign_request
 from tenant_security.crypto.signing import SigningKey
 from tenant_security.outbound.flow import Flow, Request, Response, download, send
 from tenant_security.wire import service_api as api
+from tenant_security.wire.broker_api import NewVendor
 
 _CAP_BYTES: Final = 16 * 1_048_576
 _OK: Final = 200
@@ -21,7 +22,7 @@ _NOTHING: Final = 204
 _UNCHANGED: Final = 304
 
 REQUESTOR_HEADER: Final = "icl-requestor-id"
-_GOOD: Final = frozenset({200, 201, 204})
+_GOOD: Final = frozenset({200, 201, 202, 204})
 
 T = TypeVar("T", bound=msgspec.Struct)
 A = TypeVar("A")
@@ -155,6 +156,23 @@ def ask(
         return msgspec.json.decode(response.body or b"null", type=kind)
     except msgspec.DecodeError:
         raise BrokerRefusedError(response.status, "something that is not what it documents") from None
+
+
+def register_vendor(account: BrokerAccount, new: NewVendor, setup_token: str) -> Flow[None]:
+    """Have a broker keep a vendor. Raises: BrokerRefusedError; UnreachableError."""
+    headers = (("Authorization", f"Bearer {setup_token}"), ("Content-Type", "application/json"))
+    request = Request(
+        "POST",
+        f"{account.base}/api/1/vendors",
+        headers,
+        msgspec.json.encode(new),
+        _CAP_BYTES,
+        account.authorities,
+        of_operator=True,
+    )
+    response = yield from send(request)
+    if response.status not in _GOOD:
+        raise _refused(response)
 
 
 def take_work(account: BrokerAccount, segment: int) -> Flow[api.Work | None]:

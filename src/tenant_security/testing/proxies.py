@@ -71,7 +71,7 @@ class RunningProxy:
     ``tenants`` is who is in the snapshot now, ``log`` what the proxy has logged so far.
     """
 
-    def __init__(self, state_dir: Path, outbound: Outbound, signals: "_NoSignals", log: io.BytesIO) -> None:
+    def __init__(self, state_dir: Path, outbound: Outbound, signals: "NoSignals", log: io.BytesIO) -> None:
         self.state_dir = state_dir
         self.api_key = API_KEY
         self.tenants: dict[str, tuple[Use, ...]] = {}
@@ -163,22 +163,32 @@ async def running_proxy(
     state_dir: Path,
     tenants: Mapping[str, tuple[Use, ...]] = TENANTS,
     settings: Mapping[str, str] | None = None,
+    *,
+    broker_url: str = "",
 ) -> AsyncIterator[RunningProxy]:
     """Run a proxy while the block lasts; ``settings`` are environment names and override the kit's.
+
+    With ``broker_url`` its tenants come from that broker, where ``state_dir`` holds the identity's ``service.env``.
 
     Start it again with the same ``state_dir`` and it is the same vendor, the same keys and the same tenant secrets in
     a new process's memory.
     """
     environ = await asyncio.to_thread(_identity, state_dir)
-    await asyncio.to_thread(publish, state_dir, tenants)
+    if broker_url:
+        source = {"CONFIG_BROKER_URL": broker_url}
+    else:
+        await asyncio.to_thread(publish, state_dir, tenants)
+        source = {
+            "TSP_SNAPSHOT_FILE": str(state_dir / "snapshot.jsonl"),
+            "TSP_TENANT_SECRETS_FILE": str(state_dir / "tenant-secrets.sqlite"),
+        }
     environ |= {
-        "TSP_SNAPSHOT_FILE": str(state_dir / "snapshot.jsonl"),
-        "TSP_TENANT_SECRETS_FILE": str(state_dir / "tenant-secrets.sqlite"),
+        **source,
         **_SETTINGS,
         **(settings or {}),
     }
     read, credentials = read_proxy_settings(environ)
-    signals, lines, ready = _NoSignals(), io.BytesIO(), asyncio.Event()
+    signals, lines, ready = NoSignals(), io.BytesIO(), asyncio.Event()
     async with Outbound() as outbound, asyncio.TaskGroup() as group:
         running = RunningProxy(state_dir, outbound, signals, lines)
         running.api_key = read.api_key.reveal()
@@ -188,7 +198,7 @@ async def running_proxy(
             running.ports = ports
             ready.set()
 
-        with _logging_left_alone():
+        with logging_left_alone():
             log = configure_logs("proxy", read.log_level, lines)
         group.create_task(Proxy(read, credentials, log, signals).run(on_ready))
         await ready.wait()
@@ -210,7 +220,7 @@ def publish(state_dir: Path, tenants: Mapping[str, tuple[Use, ...]], leasing_req
         roster.put_tenant(
             tenant_id,
             [assign(use.config, active=use.active, primary=use.primary, leasing=use.leasing) for use in uses],
-            configs={use.config: _config(state_dir, use) for use in uses},
+            configs={use.config: local_config(state_dir, use) for use in uses},
             leasing_required=tenant_id in leasing_required,
         )
     return write_snapshot(vendor, snapshot, roster).version
@@ -225,7 +235,8 @@ def _identity(state_dir: Path) -> dict[str, str]:
     return parse_env(path.read_text())
 
 
-def _config(state_dir: Path, use: Use) -> bytes:
+def local_config(state_dir: Path, use: Use) -> bytes:
+    """Describe a config of the local KMS, whose key is kept in the directory."""
     name = use.key or f"key-{use.config}"
     path = state_dir / f"{name}.kms"
     if not path.exists():
@@ -236,7 +247,7 @@ def _config(state_dir: Path, use: Use) -> bytes:
     )
 
 
-class _NoSignals(Signals):
+class NoSignals(Signals):
     """Leaves the process's signals alone: the test stops and reloads the proxy itself."""
 
     def __init__(self) -> None:
@@ -244,6 +255,7 @@ class _NoSignals(Signals):
         self._on_hangup: Callable[[], object] | None = None
 
     def install(self, on_hangup: Callable[[], object] | None = None) -> None:
+        """Remember what SIGHUP would do."""
         self._on_hangup = on_hangup
 
     async def hang_up(self) -> None:
@@ -255,7 +267,7 @@ class _NoSignals(Signals):
 
 
 @contextmanager
-def _logging_left_alone() -> Iterator[None]:
+def logging_left_alone() -> Iterator[None]:
     """Put the root logger back as it was: a proxy owns its process's, a test does not."""
     root = logging.getLogger()
     handlers, level, root.handlers = root.handlers, root.level, []

@@ -35,6 +35,14 @@ class VendorDocuments(_Said, frozen=True):
     segment_wraps: tuple[SegmentWrap, ...]
 
 
+class NewVendor(_Said, frozen=True):
+    """A vendor to be kept. ``defaultTag`` is made with it; tenants get it when nobody says otherwise."""
+
+    name: Name
+    documents: VendorDocuments
+    default_tag: Annotated[str, msgspec.Meta(max_length=120)] = "default"
+
+
 class SealedConfig(_Said, frozen=True):
     """A config as it was sealed and signed, wrapped to one segment or several.
 
