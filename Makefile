@@ -5,6 +5,8 @@ VENV        ?= .venv
 PROXY_PORT  ?= 7777
 OPS_PORT    ?= 9000
 EVENTS_PORT ?= 5555
+BROKER_PORT ?= 8080
+BRIDGE_PORT ?= 3000
 STATE_DIR   ?= .state
 SEED        ?= demo
 ARGS        ?=
@@ -55,9 +57,9 @@ web/node_modules/.package-lock.json: web/package-lock.json web/package.json web/
 web-or-say:
 	@$(MAKE) --no-print-directory web || echo "The web app could not be built; everything else runs without it." >&2
 
-run: $(VENV)/.run-installed $(WEB_IF_NODE) ## Run a complete demo: make run PROXY_PORT=32804 OPS_PORT=32805 EVENTS_PORT=5556 STATE_DIR=/some/dir
+run: $(VENV)/.run-installed $(WEB_IF_NODE) ## Run a complete demo: make run PROXY_PORT=32804 BROKER_PORT=32810 BRIDGE_PORT=32811 STATE_DIR=/some/dir
 	@exec $(BIN)/tenant-security dev --proxy-port $(PROXY_PORT) --ops-port $(OPS_PORT) --events-port $(EVENTS_PORT) \
-	  --state-dir $(STATE_DIR) --seed $(SEED) $(ARGS)
+	  --broker-port $(BROKER_PORT) --bridge-port $(BRIDGE_PORT) --state-dir $(STATE_DIR) --seed $(SEED) $(ARGS)
 
 test: $(VENV)/.test-installed ## Check the code and run the whole test suite
 	@$(MAKE) --no-print-directory check

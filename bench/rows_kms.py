@@ -23,7 +23,7 @@ from bench.table import Row
 from tenant_security.authoring.roster import Roster, assign
 from tenant_security.authoring.snapshot_writer import write_snapshot
 from tenant_security.authoring.vendor import Vendor
-from tenant_security.cli import dev
+from tenant_security.cli.dev_state import prepare_files
 
 _SLOW_TENANTS = 200
 _KMS_DELAY_S = 5.0
@@ -45,7 +45,7 @@ def _world(delay_s: float, *, tls: bool, core: int | None = 0, **settings: str) 
     """The demo's tenants, 200 more on a fake AWS KMS, that KMS, and the proxy. Yields the proxy and the KMS's URL."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
-        environ = dev.prepare(folder / "state", "demo") | {"API_KEY": API_KEY} | settings
+        environ = prepare_files(folder / "state", "demo") | {"API_KEY": API_KEY} | settings
         command = [sys.executable, "-m", "bench.fake_kms", str(port), str(delay_s)]
         if tls:
             authority = trustme.CA()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from tenant_security.cli import dev
+from tenant_security.cli.dev_state import prepare_files
 
 API_KEY = "0WUaXesNgbTAuLwn"
 LEASED_TENANT = "tenant-gcp-l"
@@ -86,7 +86,7 @@ def running(command: list[str], environ: dict[str, str] | None = None) -> Iterat
 def proxy(core: int | None = 0, **settings: str) -> Iterator[Server]:
     """Run the proxy with the demo tenants. Events go to the outbox and stay there, as beside a slow logdriver."""
     with tempfile.TemporaryDirectory() as state:
-        environ = dev.prepare(Path(state), "demo") | {"API_KEY": API_KEY} | settings
+        environ = prepare_files(Path(state), "demo") | {"API_KEY": API_KEY} | settings
         with proxy_of(environ, core) as server:
             yield server
 

@@ -1,9 +1,11 @@
 """Derived keys without a client: what is answered for which secret."""
 
 import base64
+import contextlib
 import hmac
 import itertools
 import os
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +22,6 @@ from ironcore_alloy import (
     StandardSecrets,
 )
 
-from tenant_security.proxy.secret_store import SecretFile
 from tenant_security.wire import edek
 
 from .alloy_client import alloy_at
@@ -111,16 +112,16 @@ def test_the_first_use_of_a_path_by_many_at_once_makes_one_secret(proxy: Running
     assert set(found[::2]) != set(found[1::2])
 
 
-async def recovered_secret(proxy: RunningProxy, mint: Mint, tenant: str, kind: str, path: str) -> tuple[int, bytes]:
+def recovered_secret(proxy: RunningProxy, mint: Mint, tenant: str, kind: str, path: str) -> tuple[int, bytes]:
     """The current secret, from the store and the tenant's KMS alone."""
-    store = SecretFile(proxy.state_dir / "tenant-secrets.sqlite")
-    try:
-        (record,) = await store.live(tenant, kind, path)
-    finally:
-        store.close()
-    entry = edek.decode(record.edek)
-    assert not entry.leased
-    return record.id, mint.open(edek.to_base64(record.edek))
+    query = (
+        "SELECT number, encrypted_secret FROM tenant_secrets AS s JOIN tenants AS t ON t.number = s.tenant "
+        "WHERE t.id = ? AND s.type = ? AND s.path = ? AND s.rotation = 'current'"
+    )
+    with contextlib.closing(sqlite3.connect(f"file:{proxy.state_dir / 'broker.db'}?mode=ro", uri=True)) as database:
+        ((number, wrapped),) = database.execute(query, (tenant, kind, path)).fetchall()
+    assert not edek.decode(wrapped).leased
+    return number, mint.open(edek.to_base64(wrapped))
 
 
 @pytest.mark.parametrize("tenant", ["tenant-gcp", "tenant-gcp-l"])
@@ -132,7 +133,7 @@ async def test_derived_keys_are_the_hmac_that_other_implementations_compute(
         name: derive(http, tenant, {"formula": ["a/b", ""]}, name, kind)["derivedKeys"]["formula"]
         for name in ("sha256", "sha512")
     }
-    secret_id, secret = await recovered_secret(proxy, mint, tenant, kind, "formula")
+    secret_id, secret = recovered_secret(proxy, mint, tenant, kind, "formula")
     assert len(secret) == 32
     for name, path in itertools.product(derived, ["a/b", ""]):
         (key,) = derived[name][path]
@@ -147,7 +148,7 @@ async def test_alloy_without_a_proxy_writes_the_same_field_from_the_same_secret(
     metadata = AlloyMetadata.new_simple("tenant-aws")
     async with alloy_at(proxy.url, API_KEY) as alloy:
         ours = await alloy.deterministic.encrypt(plain, metadata)
-    secret_id, secret = await recovered_secret(proxy, mint, "tenant-aws", "deterministic", "oracle")
+    secret_id, secret = recovered_secret(proxy, mint, "tenant-aws", "deterministic", "oracle")
     secrets = RotatableSecret(StandaloneSecret(secret_id, Secret(secret)), None)
     alone = Standalone(StandaloneConfiguration(StandardSecrets(None, []), {"oracle": secrets}, {})).deterministic()
     theirs = await alone.encrypt(plain, metadata)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from tenant_security.authoring.roster import Roster, assign
 from tenant_security.authoring.snapshot_writer import write_snapshot
 from tenant_security.authoring.vendor import Vendor
-from tenant_security.cli.dev import prepare
+from tenant_security.cli.dev_state import prepare_files
 
 API_KEY = "0WUaXesNgbTAuLwn"
 LEASED, PLAIN = "tenant-gcp-l", "tenant-gcp"
@@ -160,7 +160,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.state = directory / "state"
-        self.environ = prepare(self.state, "conformance") | {
+        self.environ = prepare_files(self.state, "conformance") | {
             "API_KEY": API_KEY,
             "TSP_HTTP_BIND_ADDRESS": _FREE,
             "TSP_OPS_BIND_ADDRESS": _FREE,

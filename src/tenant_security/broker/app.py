@@ -119,6 +119,7 @@ class BrokerDaemon:
                 self._log.info("the broker serves", port=server.port, version=__version__)
                 on_ready(server.port)
                 await self._signals.stop.wait()
+                broker.published.stop_waiting()
                 await server.stop(_STOP_S, self._signals.hurry)
                 sweeping.cancel()
             broker.published.close()

@@ -84,6 +84,7 @@ class FleetApi(Controller):
         while True:
             async with broker.database.read() as connection:
                 found = await config_tests.read(connection, vendor, tenant, test, broker.now_ms())
-            if found.state in ("done", "expired") or asyncio.get_running_loop().time() >= deadline:
+            over = broker.published.stopping or asyncio.get_running_loop().time() >= deadline
+            if over or found.state in ("done", "expired"):
                 return found
             await asyncio.sleep(_LOOK_S)

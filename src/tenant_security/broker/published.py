@@ -63,8 +63,20 @@ class Published:
         self._written: Final[dict[tuple[str, int], _Written]] = {}
         self._writing: Final[dict[tuple[str, int], asyncio.Lock]] = {}
         self._news: Final[dict[str, asyncio.Event]] = {}
+        self._stopping = False
         self._looked: Final[dict[tuple[str, int], _Looked]] = {}
         self._looking: Final[dict[tuple[str, int], asyncio.Lock]] = {}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nobody should be kept waiting any more."""
+        return self._stopping
+
+    def stop_waiting(self) -> None:
+        """Let everybody who waits go, and whoever comes: the broker stops."""
+        self._stopping = True
+        for each in self._news.values():
+            each.set()
 
     def close(self) -> None:
         """Remove the files."""
@@ -129,7 +141,7 @@ class Published:
         offer = await self.offer(vendor, segment)
         while True:
             left_s = deadline - asyncio.get_running_loop().time()
-            if offer.tag != than or left_s <= 0 or kind in offer.work:
+            if offer.tag != than or left_s <= 0 or kind in offer.work or self._stopping:
                 return offer
             news = self._news.setdefault(vendor, asyncio.Event())
             # Another broker may have made the change, so the database is asked now and then too.

@@ -86,13 +86,15 @@ def dev(
     proxy_port: int = 7777,
     ops_port: int = 9000,
     events_port: int = 5555,
+    broker_port: int = 8080,
+    bridge_port: int = 3000,
     state_dir: str = ".state",
     host: str = "127.0.0.1",
     seed: Literal["demo", "conformance"] = "demo",
     reset: bool = False,
     kms: str = "local",
 ) -> None:
-    """Run a complete demo on this machine: a vendor, tenants, a local KMS and the proxy.
+    """Run a complete demo on this machine: a vendor, tenants, a local KMS, the broker, the proxy and the bridge.
 
     Its configs travel sealed and signed as in production; only the KMS is one that lives in the config itself. The
     API key is that of the environment variable API_KEY, else one is made and printed. Ctrl-C stops everything.
@@ -107,8 +109,12 @@ def dev(
         Port of health and metrics.
     events_port
         Port where a logdriver fetches security events. Until one runs, this command shows them as log lines.
+    broker_port
+        Port of the broker.
+    bridge_port
+        Port of the vendor bridge. Its API key is that of the environment variable BRIDGE_API_KEY, else one is made.
     state_dir
-        Where the vendor's keys, the snapshot and the tenant secrets are kept between starts.
+        Where the vendor's keys and all that the broker keeps are kept between starts.
     host
         The address to listen on.
     seed
@@ -128,6 +134,8 @@ def dev(
             proxy_port=proxy_port,
             ops_port=ops_port,
             events_port=events_port,
+            broker_port=broker_port,
+            bridge_port=bridge_port,
             state_dir=state_dir,
             host=host,
             seed=seed,

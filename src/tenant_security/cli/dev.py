@@ -1,15 +1,14 @@
 """``tenant-security dev``: a complete system in one process, through the same code as production.
 
-Shape of the state directory: ``vendor/`` the demo vendor's keys, ``service.env`` the proxy's identity and API key,
-``demo-kms.json`` the key of each demo config, ``snapshot.jsonl`` the sealed tenants, ``tenant-secrets.sqlite``.
+Broker, proxy and bridge run in one event loop. The demo's configs are sealed and signed here, handed in at the broker,
+and fetched by the proxy, as in production; only the KMS is one that lives in the config itself.
 """
 
 import asyncio
-import base64
-import json
 import os
-import shutil
+import secrets
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -17,42 +16,36 @@ from typing import Any, Final
 import msgspec
 from rich.console import Console
 
-from tenant_security.authoring.keyfiles import KeyFileError, write_whole
-from tenant_security.authoring.roster import Roster, assign
-from tenant_security.authoring.snapshot_writer import write_snapshot
-from tenant_security.authoring.vendor import Vendor
-from tenant_security.cli.demo_kms import LOCAL_ONLY, DemoKms, demo_kms, read_kms_option
-from tenant_security.cli.demo_tenants import SECRETS, demo_tenants, provider_of
-from tenant_security.crypto.aead import random_bytes
+from tenant_security.authoring.keyfiles import KeyFileError
+from tenant_security.bridge.app import BridgeDaemon
+from tenant_security.bridge.settings import read_bridge_settings
+from tenant_security.broker.app import BrokerDaemon
+from tenant_security.broker.settings import read_broker_settings
+from tenant_security.cli.demo_kms import DemoKms, demo_kms, read_kms_option
+from tenant_security.cli.dev_seed import seed_broker
+from tenant_security.cli.dev_state import DEV_SETTINGS, FAKES_DIRECTORY, DevState, empty, open_state
 from tenant_security.errors import SettingsError, TenantSecurityError
-from tenant_security.kms.local import LocalKmsKey
+from tenant_security.outbound.broker import BrokerRefusedError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.event_feed import acknowledge_events, lease_events
-from tenant_security.outbound.flow import UnreachableError, finished
+from tenant_security.outbound.flow import Flow, UnreachableError
 from tenant_security.proxy.app import Proxy
 from tenant_security.proxy.listeners import Ports
-from tenant_security.proxy.secret_store import Rotation, SecretFile
 from tenant_security.proxy.settings import read_proxy_settings
 from tenant_security.secret import Secret
 from tenant_security.service.logs import configure_logs
 from tenant_security.service.run import Signals, run_daemon
-from tenant_security.wire import edek
-from tenant_security.wire.edek import EncryptedDek
-from tenant_security.wire.kms.local import LocalKmsConfig
-from tenant_security.wire.kms_configs import decode_kms_config
-from tenant_security.wire.service_env import parse_env, render_env
 
-_VENDOR: Final = "demo-vendor"
-_IDENTITY: Final = "demo-proxy"
-_KEY_BYTES: Final = 32
-_API_KEY_BYTES: Final = 12
 _LEASE_S: Final = 30.0
-_FAKES_DIRECTORY: Final = "fake-kms"
+_REQUEST_S: Final = 30.0
 _OPTIONS: Final = {
     "TSP_HTTP_BIND_ADDRESS": "--proxy-port (make run PROXY_PORT=...)",
     "TSP_OPS_BIND_ADDRESS": "--ops-port (make run OPS_PORT=...)",
     "TSP_EVENTS_BIND_ADDRESS": "--events-port (make run EVENTS_PORT=...)",
+    "BROKER_PORT": "--broker-port (make run BROKER_PORT=...)",
+    "BRIDGE_PORT": "--bridge-port (make run BRIDGE_PORT=...)",
 }
+_PASSED_ON: Final = ("TSP_", "BROKER_", "RUST_LOG", "API_KEY")
 
 
 class DevOptions(msgspec.Struct, frozen=True):
@@ -61,6 +54,8 @@ class DevOptions(msgspec.Struct, frozen=True):
     proxy_port: int
     ops_port: int
     events_port: int
+    broker_port: int
+    bridge_port: int
     state_dir: str
     host: str
     seed: str
@@ -68,186 +63,179 @@ class DevOptions(msgspec.Struct, frozen=True):
     kms: str = "local"
 
 
+class _Addresses(msgspec.Struct):
+    """Where everything listens, once it does."""
+
+    broker: str = ""
+    bridge: str = ""
+
+
 def run(options: DevOptions) -> None:
     """Make what is missing in the state directory, then run everything until Ctrl-C. Raises: SettingsError."""
     if os.environ.get("TENANT_SECURITY_ENV", "").lower() == "production":
         raise SettingsError(["TENANT_SECURITY_ENV is production: the development mode does not start there"])
     providers = read_kms_option(options.kms)
-    state = _state_of(options)
+    directory = Path(options.state_dir).resolve()
+    if providers:
+        directory /= FAKES_DIRECTORY
     if options.reset or providers:
-        _empty(state)
+        empty(directory)
     with demo_kms(providers) as kms:
-        _run(options, state, kms)
-
-
-def _run(options: DevOptions, state: Path, kms: DemoKms) -> None:
-    environ = prepare(state, options.seed, kms)
-    environ |= {
-        "TSP_HTTP_BIND_ADDRESS": f"{options.host}:{options.proxy_port}",
-        "TSP_OPS_BIND_ADDRESS": f"{options.host}:{options.ops_port}",
-        "TSP_EVENTS_BIND_ADDRESS": f"{options.host}:{options.events_port}",
-        "TSP_DRAIN_SECONDS": "0",
-    }
-    # What the environment says wins: development mode is also how one tries a setting out.
-    environ |= {name: value for name, value in os.environ.items() if name.startswith(("TSP_", "RUST_LOG", "API_KEY"))}
-    settings, credentials = read_proxy_settings(environ)
-    log = configure_logs("proxy", settings.log_level)
-    console = Console(stderr=True, highlight=False)
-
-    async def main() -> None:
         try:
-            proxy = Proxy(settings, credentials, log, Signals(), outbound=kms.outbound)
-        except SettingsError as refused:
-            raise SettingsError([_in_options(problem) for problem in refused.problems]) from None
-        async with asyncio.TaskGroup() as group:
-            shown: list[asyncio.Task[None]] = []
-
-            def ready(ports: Ports) -> None:
-                _say_hello(console, options, ports, settings.api_key, kms)
-                if ports.events is not None:
-                    shown.append(group.create_task(_show_events(options.host, ports.events, settings.api_key)))
-
-            await proxy.run(ready)
-            for task in shown:
-                task.cancel()
-
-    run_daemon(main)
+            state = open_state(directory, options.seed, kms)
+        except (KeyFileError, OSError) as broken:
+            raise _unusable(directory, broken) from broken
+        run_daemon(lambda: _main(options, state, kms))
 
 
-def prepare(state: Path, seed: str, kms: DemoKms = LOCAL_ONLY) -> dict[str, str]:
-    """Make the vendor, tenants and identity that are missing; return the proxy's settings."""
-    tenants = demo_tenants(seed, kms.configs)
-    try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        configs = _demo_configs(state / "demo-kms.json", [use.config for uses in tenants.values() for use in uses])
-        configs |= {
-            use.config: kms.configs[provider]
-            for tenant, uses in tenants.items()
-            if (provider := provider_of(tenant)) in kms.configs
-            for use in uses
+async def _main(options: DevOptions, state: DevState, kms: DemoKms) -> None:
+    signals, addresses = Signals(), _Addresses()
+    given = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    setup_token = secrets.token_urlsafe(24)
+    broker_settings = read_broker_settings(
+        {
+            "BROKER_DATABASE_URL": f"sqlite:///{state.directory / 'broker.db'}",
+            "BROKER_KEY_FILE": str(state.directory / "broker.key"),
+            "BROKER_BIND_ADDRESS": options.host,
+            **given,
+            "BROKER_PORT": str(options.broker_port),
+            "BROKER_SETUP_TOKEN": setup_token,
         }
-        environ = _identity(state)
-        vendor = Vendor.load(state / "vendor")
-        roster = Roster(vendor)
-        snapshot = state / "snapshot.jsonl"
-        if snapshot.exists():
-            roster = Roster.read(vendor, snapshot)
-        for tenant, uses in tenants.items():
-            roster.put_tenant(
-                tenant,
-                [assign(use.config, active=use.active, primary=use.primary, leasing=use.leasing) for use in uses],
-                configs={use.config: configs[use.config] for use in uses},
+    )
+    # What the environment says wins: development mode is also how one tries a setting out.
+    console = Console(stderr=True, highlight=False)
+    with _in_options():
+        broker = BrokerDaemon(broker_settings, configure_logs("broker", broker_settings.log_level), signals)
+    async with asyncio.TaskGroup() as group:
+        addresses.broker = f"http://{options.host}:{await _started(group, broker.run, signals)}"
+        await _seed(addresses.broker, state, options, setup_token)
+        bridge_settings, bridge_identity = read_bridge_settings(
+            {
+                "BRIDGE_BIND_ADDRESS": options.host,
+                **state.bridge,
+                "RUST_LOG": given.get("RUST_LOG", ""),
+                "API_KEY": os.environ.get("BRIDGE_API_KEY", "") or state.bridge["API_KEY"],
+                "BRIDGE_PORT": str(options.bridge_port),
+                "CONFIG_BROKER_URL": addresses.broker,
+            }
+        )
+        settings, identity = read_proxy_settings(
+            {
+                "TSP_HTTP_BIND_ADDRESS": f"{options.host}:{options.proxy_port}",
+                "TSP_OPS_BIND_ADDRESS": f"{options.host}:{options.ops_port}",
+                "TSP_EVENTS_BIND_ADDRESS": f"{options.host}:{options.events_port}",
+                "TSP_CONFIG_CACHE_DIR": str(state.directory / "config-cache"),
+                "TSP_DRAIN_SECONDS": "0",
+                **DEV_SETTINGS,
+                **state.proxy,
+                **given,
+                "CONFIG_BROKER_URL": addresses.broker,
+            }
+        )
+        with _in_options():
+            log = configure_logs("bridge", bridge_settings.log_level)
+            bridge = BridgeDaemon(bridge_settings, bridge_identity, log, signals)
+            proxy = Proxy(
+                settings, identity, configure_logs("proxy", settings.log_level), signals, outbound=kms.outbound
             )
-        write_snapshot(vendor, snapshot, roster)
-        secrets_file = state / "tenant-secrets.sqlite"
-        if seed == "conformance":
-            _seed_secrets(secrets_file, configs)
-    except (KeyFileError, OSError) as broken:
-        raise SettingsError([f"the state in {state} cannot be used: {broken}; --reset makes it anew"]) from broken
-    return environ | {
-        "TSP_SNAPSHOT_FILE": str(snapshot),
-        "TSP_TENANT_SECRETS_FILE": str(secrets_file),
-        "TSP_ALLOW_LOCAL_KMS": "true",
-        "TSP_EGRESS_ALLOW": "127.0.0.0/8,::1",
-    }
+        addresses.bridge = f"http://{options.host}:{await _started(group, bridge.run, signals)}"
+        shown: list[asyncio.Task[None]] = []
+
+        def ready(ports: Ports) -> None:
+            keys = settings.api_key, bridge_settings.api_key
+            console.print(_hello(options.host, ports, addresses, state, kms, keys), soft_wrap=True)
+            if ports.events is not None:
+                shown.append(group.create_task(_show_events(options.host, ports.events, settings.api_key)))
+
+        try:
+            await proxy.run(ready)
+        finally:
+            signals.stop.set()
+        for task in shown:
+            task.cancel()
 
 
-def _state_of(options: DevOptions) -> Path:
-    """Fakes forget their keys when they end: what they wrapped is never kept among what can be opened again."""
-    state = Path(options.state_dir).resolve()
-    return state / _FAKES_DIRECTORY if read_kms_option(options.kms) else state
+async def _started(group: asyncio.TaskGroup, run_it: Callable[[Callable[[int], None]], Any], signals: Signals) -> int:
+    """Start a daemon and return its port once it serves."""
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    task = group.create_task(run_it(port.set_result))
+    stopped = asyncio.ensure_future(signals.stop.wait())
+    await asyncio.wait([port, task, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not port.done():
+        await task
+        raise SettingsError(["it was stopped while it started"])
+    return port.result()
 
 
-def _in_options(problem: str) -> str:
-    """Name what this command calls a setting."""
-    for name, option in _OPTIONS.items():
-        problem = problem.replace(name, option)
-    return problem
+async def _seed(url: str, state: DevState, options: DevOptions, setup_token: str) -> None:
+    async with Outbound(OutboundLimits(attempt_s=_REQUEST_S)) as outbound:
+
+        async def talk(flow: Flow[Any]) -> Any:
+            return await outbound.run(flow, deadline_s=_REQUEST_S)
+
+        try:
+            await seed_broker(url, state, options.seed, setup_token, talk)
+        except BrokerRefusedError as broken:
+            raise _unusable(state.directory, broken) from broken
+        except UnreachableError as broken:
+            raise SettingsError([f"the broker at {url} does not answer: {broken}"]) from broken
 
 
-def _empty(state: Path) -> None:
-    """Remove a state directory, but never a directory that holds something else."""
-    known = {"vendor", "service.env", "demo-kms.json", "snapshot.jsonl", _FAKES_DIRECTORY}
-    if not state.exists():
-        return
-    names = {each.name for each in state.iterdir()}
-    if foreign := sorted(each for each in names - known if not each.startswith("tenant-secrets.sqlite")):
-        raise SettingsError([f"{state} holds {foreign[0]!r}, which is not ours; choose another --state-dir"])
-    shutil.rmtree(state)
+def _unusable(directory: Path, broken: Exception) -> SettingsError:
+    return SettingsError([f"the state in {directory} cannot be used: {broken}; --reset makes it anew"])
 
 
-def _identity(state: Path) -> dict[str, str]:
-    path = state / "service.env"
-    if not path.exists():
-        if (state / "vendor").exists():
-            shutil.rmtree(state / "vendor")  # left half made by a start that was interrupted
-        vendor = Vendor.create(state / "vendor", _VENDOR)
-        credentials = vendor.add_identity(_IDENTITY)
-        key = Secret(base64.b64encode(random_bytes(_API_KEY_BYTES)).decode("ascii"))
-        write_whole(path, [render_env(credentials, key).encode()])
-    return parse_env(path.read_text())
+class _in_options:  # noqa: N801 - reads like a function
+    """Name in refused settings what this command calls them."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, fault: BaseException | None, _trace: object) -> None:
+        if isinstance(fault, SettingsError):
+            problems = fault.problems
+            for name, option in _OPTIONS.items():
+                problems = [problem.replace(name, option) for problem in problems]
+            raise SettingsError(problems) from None
 
 
-def _demo_configs(path: Path, wanted: list[int]) -> dict[int, bytes]:
-    keys: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    missing = [str(each) for each in wanted if str(each) not in keys]
-    if missing:
-        keys |= {each: base64.b64encode(random_bytes(_KEY_BYTES)).decode("ascii") for each in missing}
-        write_whole(path, [json.dumps(keys, indent=1).encode()])
-    return {each: _local_config(each, keys[str(each)]) for each in wanted}
-
-
-def _local_config(config_id: int, key: str) -> bytes:
-    config: dict[str, Any] = {
-        "type": "LOCAL",
-        "version": 1,
-        "credentials": {"keys": {"1": key}},
-        "keyPath": {"keyId": f"demo-{config_id}"},
-    }
-    return json.dumps(config).encode()
-
-
-def _seed_secrets(path: Path, configs: dict[int, bytes]) -> None:
-    store = SecretFile(path)
-    try:
-        for each in SECRETS:
-            config = decode_kms_config(configs[each.config])
-            assert isinstance(config, LocalKmsConfig)
-            blob = finished(LocalKmsKey(config).wrap(random_bytes(_KEY_BYTES)))
-            wrapped = edek.encode(EncryptedDek(blob, each.config))
-            store.put(each.tenant, "deterministic", each.path, wrapped, Rotation(each.rotation))
-    finally:
-        store.close()
-
-
-def _say_hello(console: Console, options: DevOptions, ports: Ports, api_key: Secret[str], kms: DemoKms) -> None:
-    key = api_key.reveal()
-    state = _state_of(options)
-    tenants = demo_tenants(options.seed, kms.configs)
-    fakes = ", ".join(f"fake-{provider}" for provider in kms.configs) or "local"
-    base = f"http://{options.host}:{ports.api}"
+def _hello(  # noqa: PLR0917 - all that there is to say
+    host: str,
+    ports: Ports,
+    addresses: _Addresses,
+    state: DevState,
+    kms: DemoKms,
+    keys: tuple[Secret[str], Secret[str]],
+) -> str:
+    key, bridge_key = keys[0].reveal(), keys[1].reveal()
+    base = f"http://{host}:{ports.api}"
     body = '{"tenantId": "tenant-gcp-l", "iclFields": {"requestingId": "me"}, "customFields": {}}'
-    console.print(
-        f"""
+    fakes = ", ".join(f"fake-{provider}" for provider in kms.configs) or "local"
+    return f"""
 [bold green]The Tenant Security Proxy is ready.[/] Development mode: never for real data.
 
   API      {base}   (OpenAPI: {base}/openapi.json)
-  Ops      http://{options.host}:{ports.ops}/health, /metrics, /live, /ready
-  Events   http://{options.host}:{ports.events}
   API key  {key}
-  State    {state}   (empty it with --reset)
+  Ops      http://{host}:{ports.ops}/health, /metrics, /live, /ready
+  Events   http://{host}:{ports.events}
+  Broker   {addresses.broker}   (where the tenants come from)
+  Bridge   {addresses.bridge}   (the vendor's REST API; its API key: {bridge_key})
+  State    {state.directory}   (empty it with --reset)
   KMSs     {fakes}{"   (their keys end with this process)" if kms.configs else ""}
-  Tenants  {", ".join(tenants)}
+  Tenants  {", ".join(state.tenants)}
 
 Try it:
 
   curl -s {base}/api/1/document/wrap -H 'Authorization: cmk {key}' -H 'Content-Type: application/json' \\
     -d '{body}'
 
+The vendor's command line works on this broker:
+
+  tenant-security tenant list --vendor {state.directory / "vendor"} --broker {addresses.broker}
+
 Ctrl-C stops it. Security events follow as log lines:
-""",
-        soft_wrap=True,
-    )
+"""
 
 
 async def _show_events(host: str, port: int, api_key: Secret[str]) -> None:
