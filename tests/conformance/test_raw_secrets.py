@@ -115,7 +115,7 @@ def test_the_first_use_of_a_path_by_many_at_once_makes_one_secret(proxy: Running
 def recovered_secret(proxy: RunningProxy, mint: Mint, tenant: str, kind: str, path: str) -> tuple[int, bytes]:
     """The current secret, from the store and the tenant's KMS alone."""
     query = (
-        "SELECT number, encrypted_secret FROM tenant_secrets AS s JOIN tenants AS t ON t.number = s.tenant "
+        "SELECT s.number, encrypted_secret FROM tenant_secrets AS s JOIN tenants AS t ON t.number = s.tenant "
         "WHERE t.id = ? AND s.type = ? AND s.path = ? AND s.rotation = 'current'"
     )
     with contextlib.closing(sqlite3.connect(f"file:{proxy.state_dir / 'broker.db'}?mode=ro", uri=True)) as database:
