@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from tenant_security import __version__
-from tenant_security.cli import identity, kms, snapshot
+from tenant_security.cli import files, identity, kms, rekey_campaign, snapshot
 from tenant_security.errors import SettingsError
 from tenant_security.service.run import EXIT_SETTINGS
 
@@ -25,12 +25,22 @@ In production:
     tenant-security identity new ...    make the identity of a proxy and its env file
     tenant-security proxy               run the Tenant Security Proxy with that env file
     tenant-security bridge              run the vendor bridge, for automation
+
+With a proxy running:
+
+    tenant-security encrypt FILE ...    encrypt a file for a tenant; decrypt is the way back
+    tenant-security inspect FILE        say what an EDEK or an encrypted document is
+    tenant-security rekey-campaign ...  rekey many EDEKs, from files or a database
 """,
     help_format="plaintext",
 )
 app.command(snapshot.app)
 app.command(identity.app)
 app.command(kms.app)
+app.command(files.encrypt)
+app.command(files.decrypt)
+app.command(files.inspect)
+app.command(rekey_campaign.rekey_campaign)
 
 
 @app.command

@@ -8,6 +8,7 @@ from pathlib import Path
 from tenant_security.authoring.description import DescriptionError
 from tenant_security.authoring.keyfiles import KeyFileError
 from tenant_security.authoring.vendor import UnknownNameError
+from tenant_security.client.errors import ClientError
 from tenant_security.errors import SettingsError, TenantSecurityError
 from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire.snapshot import MalformedError
@@ -22,6 +23,8 @@ def explained() -> Iterator[None]:
         yield
     except (DescriptionError, SettingsError) as several:
         fail(*several.problems)
+    except ClientError as fault:
+        fail(f"{fault}{'; asking again later can help' if fault.retryable else ''}")
     except (KeyFileError, UnknownNameError, SnapshotRefusedError, TenantSecurityError, MalformedError) as one:
         fail(str(one))
     except OSError as failure:

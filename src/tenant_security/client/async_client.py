@@ -140,12 +140,17 @@ class AsyncTenantSecurityClient:
         """Decrypt many values that carry their own EDEK; one that fails stands in ``failures``."""
         return await self._run(self._flows.batches.decrypt_attached(values, metadata))
 
-    async def rekey(self, edek: str, metadata: Metadata, *, new_tenant_id: str | None = None) -> str:
+    async def rekey(
+        self, edek: str, metadata: Metadata, *, new_tenant_id: str | None = None, verify: bool = False
+    ) -> str:
         """Return a new EDEK of the same key: under the tenant's primary KMS configuration, or for another tenant.
 
-        Store it in place of the old one; what the key has encrypted stays as it is.
+        Store it in place of the old one; what the key has encrypted stays as it is. With ``verify`` the new one is
+        unwrapped and compared before it is returned.
         """
-        return await self._run(self._flows.documents.rekey(edek, new_tenant_id or metadata.tenant_id, metadata))
+        return await self._run(
+            self._flows.documents.rekey(edek, new_tenant_id or metadata.tenant_id, metadata, verify=verify)
+        )
 
     async def rekey_batch(
         self, edeks: Mapping[str, str], metadata: Metadata, *, new_tenant_id: str | None = None
@@ -153,10 +158,12 @@ class AsyncTenantSecurityClient:
         """Rekey many EDEKs side by side; one that fails stands in ``failures``."""
         return await self._run(self._flows.batches.rekey(edeks, new_tenant_id or metadata.tenant_id, metadata))
 
-    async def rekey_attached(self, value: bytes, metadata: Metadata, *, new_tenant_id: str | None = None) -> bytes:
+    async def rekey_attached(
+        self, value: bytes, metadata: Metadata, *, new_tenant_id: str | None = None, verify: bool = False
+    ) -> bytes:
         """Return the same value with a new EDEK; its ciphertext stays as it is."""
         return await self._run(
-            self._flows.documents.rekey_attached(value, new_tenant_id or metadata.tenant_id, metadata)
+            self._flows.documents.rekey_attached(value, new_tenant_id or metadata.tenant_id, metadata, verify=verify)
         )
 
     async def same_key(

@@ -151,12 +151,17 @@ class Documents:
         finally:
             cipher.wipe()
 
-    def rekey(self, edek: str, new_tenant_id: str, metadata: Metadata) -> Flow[str]:
-        """Return an EDEK of the same key for ``new_tenant_id``, in the form that the given one has."""
+    def rekey(self, edek: str, new_tenant_id: str, metadata: Metadata, *, verify: bool = False) -> Flow[str]:
+        """Return an EDEK of the same key for ``new_tenant_id``, in the form that the given one has.
+
+        With ``verify`` the new one is unwrapped and its key compared before it is returned.
+        """
         stored = read_edek(edek)
         wrapped = yield from self._keys.rekey(stored.for_proxy, new_tenant_id, metadata)
         key = known_key(wrapped.dek, stored)
         try:
+            if verify:
+                yield from self._verified(wrapped.edek, new_tenant_id, metadata, key.cipher)
             if stored.header is None:
                 return wrapped.edek
             number, header = signed_header(key.cipher, wrapped.edek, new_tenant_id)
@@ -164,16 +169,30 @@ class Documents:
         finally:
             key.close()
 
-    def rekey_attached(self, value: bytes, new_tenant_id: str, metadata: Metadata) -> Flow[bytes]:
+    def rekey_attached(
+        self, value: bytes, new_tenant_id: str, metadata: Metadata, *, verify: bool = False
+    ) -> Flow[bytes]:
         """Return the same value with an EDEK for ``new_tenant_id``; its ciphertext stays what it is."""
         attached = read_attached(value)
         wrapped = yield from self._keys.rekey(attached.edek, new_tenant_id, metadata)
         cipher = DocumentCipher(wrapped.dek)
         try:
             _believe_attached(cipher, attached)
+            if verify:
+                yield from self._verified(wrapped.edek, new_tenant_id, metadata, cipher)
             return attached_head(cipher, wrapped.edek, new_tenant_id) + value[attached.head.size :]
         finally:
             cipher.wipe()
+
+    def _verified(self, proxy_edek: str, tenant_id: str, metadata: Metadata, cipher: DocumentCipher) -> Flow[None]:
+        """Unwrap what a rekey returned. Raises: ClientError when it does not hold the same key."""
+        unwrapped = yield from self._keys.unwrap(proxy_edek, msgspec.structs.replace(metadata, tenant_id=tenant_id))
+        same = cipher.same_key(unwrapped.dek)
+        unwrapped.dek[:] = bytes(len(unwrapped.dek))
+        if not same:
+            raise document_error(
+                ClientCode.DOCUMENT_DECRYPT_FAILED, "The new EDEK does not hold the same key: keep the old one"
+            )
 
     def same_key(self, edek: str, metadata: Metadata, other: str, other_metadata: Metadata) -> Flow[bool]:
         """Whether two EDEKs hold the same key, found out by unwrapping both."""

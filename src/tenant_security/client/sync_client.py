@@ -184,17 +184,20 @@ class TenantSecurityClient:
         """
         return self._run(self._flows.batches.decrypt_attached(values, metadata))
 
-    def rekey(self, edek: str, metadata: Metadata, *, new_tenant_id: str | None = None) -> str:
+    def rekey(self, edek: str, metadata: Metadata, *, new_tenant_id: str | None = None, verify: bool = False) -> str:
         """Return a new EDEK of the same key: under the tenant's primary KMS configuration, or for another tenant.
 
-        Store it in place of the old one; what the key has encrypted stays as it is.
+        Store it in place of the old one; what the key has encrypted stays as it is. With ``verify`` the new one is
+        unwrapped and compared before it is returned.
 
         Raises:
             KmsError: The tenant's KMS said no.
             ServiceError: The proxy was not reached, or refused.
             DocumentError: The EDEK's own signature is wrong.
         """
-        return self._run(self._flows.documents.rekey(edek, new_tenant_id or metadata.tenant_id, metadata))
+        return self._run(
+            self._flows.documents.rekey(edek, new_tenant_id or metadata.tenant_id, metadata, verify=verify)
+        )
 
     def rekey_batch(
         self, edeks: Mapping[str, str], metadata: Metadata, *, new_tenant_id: str | None = None
@@ -207,7 +210,9 @@ class TenantSecurityClient:
         """
         return self._run(self._flows.batches.rekey(edeks, new_tenant_id or metadata.tenant_id, metadata))
 
-    def rekey_attached(self, value: bytes, metadata: Metadata, *, new_tenant_id: str | None = None) -> bytes:
+    def rekey_attached(
+        self, value: bytes, metadata: Metadata, *, new_tenant_id: str | None = None, verify: bool = False
+    ) -> bytes:
         """Return the same value with a new EDEK; its ciphertext stays as it is.
 
         Raises:
@@ -215,7 +220,9 @@ class TenantSecurityClient:
             ServiceError: The proxy was not reached, or refused.
             DocumentError: It carries no EDEK, or its signature is wrong.
         """
-        return self._run(self._flows.documents.rekey_attached(value, new_tenant_id or metadata.tenant_id, metadata))
+        return self._run(
+            self._flows.documents.rekey_attached(value, new_tenant_id or metadata.tenant_id, metadata, verify=verify)
+        )
 
     def same_key(self, edek: str, other: str, metadata: Metadata, *, other_tenant: Metadata | None = None) -> bool:
         """Whether two EDEKs hold the same key, such as before and after a rekey. Unwraps both.
