@@ -97,7 +97,9 @@ async def test_a_token_is_replaced_before_it_ends(world):
     world.later_s = 600 * 0.8 + 5
     await world.wrap()
 
-    assert world.vault.seen["login"] == 2
+    # Nobody waits for the new one while the old one is good.
+    while world.vault.seen["login"] < 2:
+        await asyncio.sleep(0.001)
     assert world.vault.seen["lookup"] == 0
 
 

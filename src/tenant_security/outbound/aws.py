@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from tenant_security.outbound.aws_xml import leaves
-from tenant_security.outbound.flow import Lasting, Request, Response
+from tenant_security.outbound.flow import ON_ITS_WAY_S, Lasting, Request, Response
 from tenant_security.outbound.sigv4 import sign
 from tenant_security.secret import Secret
 
@@ -121,4 +121,4 @@ def read_session(response: Response, now: datetime) -> Lasting[Identity]:
         raise ValueError("the answer holds no temporary keys") from None
     if not identity.is_plain:
         raise ValueError("the answer holds no usable temporary keys")
-    return Lasting(identity, left_s - EARLY_S)
+    return Lasting(identity, left_s - EARLY_S, left_s - ON_ITS_WAY_S)

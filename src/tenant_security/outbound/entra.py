@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from tenant_security.outbound.flow import Lasting, Request, Response
+from tenant_security.outbound.flow import ON_ITS_WAY_S, Lasting, Request, Response
 from tenant_security.secret import Secret
 
 PUBLIC: Final = "login.microsoftonline.com"
@@ -56,7 +56,7 @@ def read_token(response: Response) -> Lasting[Secret[str]]:
         raise ValueError("the answer holds no token") from None
     if not TOKEN.fullmatch(issued.access_token) or issued.token_type.lower() != "bearer":
         raise ValueError("the answer holds no usable token")
-    return Lasting(Secret(issued.access_token), max(life_s - EARLY_S, life_s * 0.8))
+    return Lasting(Secret(issued.access_token), max(life_s - EARLY_S, life_s * 0.8), life_s - ON_ITS_WAY_S)
 
 
 def guid(text: str | None, name: str) -> str:

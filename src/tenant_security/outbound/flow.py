@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import Final, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -64,11 +64,20 @@ class Shared(NamedTuple):
     make: Callable[[], "Flow[Lasting[object]]"]
 
 
+ON_ITS_WAY_S: Final = 10.0
+"""How long before its end a token is given up for good: it must not end on its way."""
+
+
 class Lasting(NamedTuple, Generic[T]):
-    """A value and how long it may be used."""
+    """A value and how long it may be used.
+
+    Units: after ``fresh_s`` seconds a new one is made; until ``usable_s`` seconds, where that is longer, the old one is
+    handed out meanwhile, and goes on being while a new one cannot be had. Give it up :data:`ON_ITS_WAY_S` early.
+    """
 
     value: T
     fresh_s: float
+    usable_s: float = 0.0
 
 
 class Forget(NamedTuple):

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from tenant_security.outbound.flow import Lasting, Request, Response
+from tenant_security.outbound.flow import ON_ITS_WAY_S, Lasting, Request, Response
 from tenant_security.outbound.google_key import sign
 from tenant_security.secret import Secret
 
@@ -75,7 +75,7 @@ def lasting(token: str, left_s: float) -> Lasting[Secret[str]]:
     """Keep a token until shortly before its end. Raises: ValueError where it may not stand in a header."""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("the answer holds no usable token")
-    return Lasting(Secret(token), left_s - EARLY_S)
+    return Lasting(Secret(token), left_s - EARLY_S, left_s - ON_ITS_WAY_S)
 
 
 def _signed(key: Secret[bytes], email: str, claims: dict[str, object], now: datetime) -> str:

@@ -1,20 +1,32 @@
-"""Values that many flows share, such as access tokens: made once for all who wait, kept while they are fresh."""
+"""Values that many flows share, such as access tokens: made once for all who wait, kept while they are fresh.
+
+A value that is usable for longer than it is fresh is made anew in the background, ahead of its end, while the old one
+is still handed out: so nobody waits for the new one, and a short outage of who makes it is not noticed.
+"""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from typing import NamedTuple
+from typing import Final
 
+from tenant_security.errors import TenantSecurityError
 from tenant_security.outbound.flow import Flow, Lasting, Reason, UnreachableError
 
 Make = Callable[[], Flow[Lasting[object]]]
 
+_ASK_AGAIN_S: Final = 10.0
+"""How long after a failed renewal the next one begins, at the earliest."""
 
-class Holding(NamedTuple):
+
+class Holding:
     """A value as it was handed out. Compared by identity: a value made anew is another holding."""
 
-    value: object
-    fresh_until: float
+    __slots__ = ("renew_at", "usable_until", "value")
+
+    def __init__(self, value: object, renew_at: float, usable_until: float) -> None:
+        self.value = value
+        self.renew_at = renew_at
+        self.usable_until = usable_until
 
 
 class SharedValues:
@@ -46,15 +58,14 @@ class SharedValues:
         """Return the value, or the fault that making it ended in."""
         kept = self._kept.get(key)
         if kept is not None:
-            if self._clock() < kept.fresh_until:
+            now = self._clock()
+            if now < kept.usable_until:
                 self._kept.move_to_end(key)
+                if now >= kept.renew_at:
+                    self._made(key, make)
                 return kept
             del self._kept[key]
-        making = self._making.get(key)
-        if making is None:
-            making = asyncio.get_running_loop().create_task(self._make(key, make))
-            making.add_done_callback(_seen)
-            self._making[key] = making
+        making = self._made(key, make)
         await asyncio.wait((making,), timeout=max(0.0, wait_s))
         if not making.done():
             return UnreachableError(Reason.TIMEOUT)
@@ -77,10 +88,27 @@ class SharedValues:
         await asyncio.gather(*making, return_exceptions=True)
         self._kept.clear()
 
+    def _made(self, key: Hashable, make: Make) -> "asyncio.Task[Holding]":
+        """Return the task that makes a value, begun now unless it is under way."""
+        making = self._making.get(key)
+        if making is None:
+            making = asyncio.get_running_loop().create_task(self._make(key, make))
+            making.add_done_callback(_seen)
+            self._making[key] = making
+        return making
+
     async def _make(self, key: Hashable, make: Make) -> Holding:
+        replaced = self._kept.get(key)
         try:
             lasting = await self._run(make)
-            holding = Holding(lasting.value, self._clock() + lasting.fresh_s)
+        except Exception as fault:
+            if replaced is not None:
+                self._not_renewed(key, replaced, fault)
+            raise
+        else:
+            now = self._clock()
+            usable_s = max(lasting.fresh_s, lasting.usable_s)
+            holding = Holding(lasting.value, now + lasting.fresh_s, now + usable_s)
             if lasting.fresh_s > 0:
                 self._kept[key] = holding
                 while len(self._kept) > self._keep:
@@ -89,6 +117,12 @@ class SharedValues:
         finally:
             # A task that is cancelled before its first step never gets here; only close() does that.
             self._making.pop(key, None)
+
+    def _not_renewed(self, key: Hashable, holding: Holding, fault: Exception) -> None:
+        """Keep what there is for some more, unless whoever makes it says that it is over."""
+        holding.renew_at = self._clock() + _ASK_AGAIN_S
+        if isinstance(fault, TenantSecurityError) and not fault.retryable and self._kept.get(key) is holding:
+            del self._kept[key]
 
 
 def _seen(task: "asyncio.Task[Holding]") -> None:

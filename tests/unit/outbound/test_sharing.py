@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.flow import Flow, Lasting, Reason, Request, UnreachableError, forget, send, shared
 
@@ -34,7 +35,8 @@ async def outbound(clock) -> AsyncIterator[Outbound]:
 class Mint:
     """Makes tokens that tell how many were made; each costs one request to the peer, when there is one."""
 
-    def __init__(self, url: str = "", fresh_s: float = 60) -> None:
+    def __init__(self, url: str = "", fresh_s: float = 60, usable_s: float = 0) -> None:
+        self.usable_s = usable_s
         self.made = 0
         self.url = url
         self.fresh_s = fresh_s
@@ -49,7 +51,7 @@ class Mint:
             yield from ()
         if self.fault is not None:
             raise self.fault
-        return Lasting(f"token {number}", self.fresh_s)
+        return Lasting(f"token {number}", self.fresh_s, self.usable_s)
 
 
 def token(mint: Mint, key: str = "key") -> Flow[str]:
@@ -236,3 +238,47 @@ async def test_a_shared_value_may_need_another(outbound):
         return (yield from shared("outer", make_outer))
 
     assert await run(outbound, outer()) == "outer of token 1"
+
+
+async def test_a_value_is_made_anew_ahead_of_its_end_and_nobody_waits_for_it(peer, outbound, clock):
+    mint = Mint(peer.url, fresh_s=60, usable_s=100)
+    assert await run(outbound, token(mint)) == "token 1"
+    opened = gate(peer)
+    peer.arrived.clear()
+    clock.now += 60
+
+    callers = await asyncio.gather(*(run(outbound, token(mint)) for _ in range(50)))
+
+    assert set(callers) == {"token 1"}
+    await peer.arrived.wait()
+    opened.set()
+    while await run(outbound, token(mint)) == "token 1":
+        await asyncio.sleep(0)
+    assert mint.made == 2
+    assert len(peer.received) == 2
+
+
+async def test_while_a_new_one_cannot_be_had_the_old_one_serves_to_its_end(outbound, clock):
+    mint = Mint(fresh_s=60, usable_s=100)
+    assert await run(outbound, token(mint)) == "token 1"
+    mint.fault = UnreachableError(Reason.CONNECT)
+    for _ in range(39):
+        clock.now = max(clock.now, 160) + 1
+        assert await run(outbound, token(mint)) == "token 1"
+        await asyncio.sleep(0)
+    assert mint.made == 1 + 4  # once in ten seconds, and not for everybody who asks
+    clock.now += 1
+    with pytest.raises(UnreachableError):
+        await run(outbound, token(mint))
+
+
+async def test_when_whoever_makes_it_says_no_the_old_one_is_over(outbound, clock):
+    mint = Mint(fresh_s=60, usable_s=100)
+    assert await run(outbound, token(mint)) == "token 1"
+    mint.fault = TenantSecurityError(Code.KMS_AUTHORIZATION_FAILED, "the secret was taken back")
+    clock.now += 60
+    await run(outbound, token(mint))
+    await asyncio.sleep(0)
+
+    with pytest.raises(TenantSecurityError):
+        await run(outbound, token(mint))

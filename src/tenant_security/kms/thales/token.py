@@ -14,7 +14,7 @@ import msgspec
 
 from tenant_security.kms.refusals import Phase
 from tenant_security.kms.thales.errors import fault, unusable
-from tenant_security.outbound.flow import Flow, Lasting, Request, send
+from tenant_security.outbound.flow import ON_ITS_WAY_S, Flow, Lasting, Request, send
 from tenant_security.secret import Secret
 
 HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
@@ -82,4 +82,5 @@ def sign_in(user: User) -> Flow[Lasting[Secret[str]]]:
         raise unusable(Phase.TOKEN, "the answer holds no token") from None
     if not _TOKEN.fullmatch(issued.jwt) or issued.token_type.lower() != "bearer" or not issued.duration > 0:
         raise unusable(Phase.TOKEN, "the answer holds no usable token")
-    return Lasting(Secret(issued.jwt), min(issued.duration, _LONGEST_S) * _USED)
+    life_s = min(issued.duration, _LONGEST_S)
+    return Lasting(Secret(issued.jwt), life_s * _USED, life_s - ON_ITS_WAY_S)

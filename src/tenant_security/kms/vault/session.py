@@ -18,7 +18,7 @@ from tenant_security.errors import Code
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
 from tenant_security.kms.vault.errors import PROVIDER, fault, invalid, unusable
-from tenant_security.outbound.flow import Flow, Lasting, Request, read_file, send
+from tenant_security.outbound.flow import ON_ITS_WAY_S, Flow, Lasting, Request, read_file, send
 from tenant_security.secret import Secret
 from tenant_security.wire.kms.vault import VaultCredentials
 
@@ -155,9 +155,9 @@ def session(server: Server, way: SignIn, context: KmsContext) -> Flow[Lasting[Se
         raise unusable(Phase.TOKEN, "the answer holds no token") from None
     if not _TOKEN.fullmatch(auth.client_token) or not auth.lease_duration >= 0:
         raise unusable(Phase.TOKEN, "the answer holds no usable token")
-    fresh_s = min(auth.lease_duration or _LONGEST_S, _LONGEST_S) * _USED
+    life_s = min(auth.lease_duration or _LONGEST_S, _LONGEST_S)
     uses = auth.num_uses if auth.num_uses > 0 else None
-    return Lasting(Session(Secret(auth.client_token), context.now(), uses), fresh_s)
+    return Lasting(Session(Secret(auth.client_token), context.now(), uses), life_s * _USED, life_s - ON_ITS_WAY_S)
 
 
 def _own_token(file: Path) -> Flow[str]:
