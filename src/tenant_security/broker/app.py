@@ -1,6 +1,7 @@
 """The composition root of the broker: builds everything once, runs it, and stops it without cutting a request."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,26 +19,36 @@ from litestar.types import Message, Scope
 from sqlalchemy.engine import Connection
 
 from tenant_security import __version__
+from tenant_security.broker.account_api import AccountApi
 from tenant_security.broker.database import Database
 from tenant_security.broker.fleet_api import FleetApi
 from tenant_security.broker.http import BODY_CAP_BYTES, Broker, GivenBroker, say_no
 from tenant_security.broker.migrations.upgrade import is_current, upgrade
+from tenant_security.broker.organisation_api import OrganisationApi
 from tenant_security.broker.pages import Pages
 from tenant_security.broker.pages_api import page
+from tenant_security.broker.people import set_up
+from tenant_security.broker.people.mail import Mail
+from tenant_security.broker.people.passphrases import Passphrases
+from tenant_security.broker.people_api import PeopleApi
 from tenant_security.broker.records_api import RecordsApi
 from tenant_security.broker.refusals import BusyError
 from tenant_security.broker.server_key import load_server_key
 from tenant_security.broker.service_api import ServiceApi
 from tenant_security.broker.settings import BrokerSettings
 from tenant_security.broker.setup_api import SetupApi
+from tenant_security.broker.sign_in_api import SignInApi
 from tenant_security.broker.vendor_api import VendorApi
 from tenant_security.broker.web import Web
+from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.run import Signals
 from tenant_security.service.settings import Address
 
 _STOP_S: Final = 10.0
+_PROVIDERS: Final = OutboundLimits(connections=64, connect_s=3.0, attempt_s=8.0)
+"""Single sign-on's providers are few, far away and in no hurry."""
 
 
 def now_ms() -> int:
@@ -72,13 +83,26 @@ async def with_headers(message: Message, scope: Scope) -> None:
     message["headers"] = [*headers, *(each for each in broker.web.public.headers(scope["path"]) if each[0] not in said)]
 
 
-def application(broker: Broker, settings: BrokerSettings) -> Litestar:
+def application(broker: Broker) -> Litestar:
     """Put the endpoints together."""
     return Litestar(
-        route_handlers=[SetupApi, VendorApi, RecordsApi, FleetApi, ServiceApi, live, ready, page],
+        route_handlers=[
+            SignInApi,
+            AccountApi,
+            SetupApi,
+            OrganisationApi,
+            PeopleApi,
+            VendorApi,
+            RecordsApi,
+            FleetApi,
+            ServiceApi,
+            live,
+            ready,
+            page,
+        ],
         dependencies={"broker": Provide(lambda: broker, sync_to_thread=False)},
         exception_handlers={Exception: say_no},
-        state=State({"broker": broker, "setup_token": settings.create_vendor_token}),
+        state=State({"broker": broker}),
         request_max_body_size=BODY_CAP_BYTES,
         before_send=[with_headers],
         openapi_config=OpenAPIConfig(
@@ -106,23 +130,47 @@ class BrokerDaemon:
 
     async def run(self, on_ready: Callable[[int], None] = lambda _port: None) -> None:
         """Bring the database up to date and serve until a signal. ``on_ready`` is told the port."""
-        async with Database(self._settings.database_url, now_ms) as database:
+        async with Database(self._settings.database_url, now_ms) as database, Outbound(_PROVIDERS) as outbound:
             await self._prepare(database)
-            web = Web(self._settings.public, self._key, Pages(), self._settings.trusted_proxies)
-            broker = Broker(database, now_ms, self._log, web)
+            broker = Broker(database, now_ms, self._log, self._web(outbound))
             limits = EdgeLimits(connections=self._settings.most_connections, body_bytes=BODY_CAP_BYTES)
-            server = HttpServer(application(broker, self._settings), self._listener, limits)
+            server = HttpServer(application(broker), self._listener, limits)
             self._signals.install()
             async with asyncio.TaskGroup() as group:
                 await server.start()
                 sweeping = group.create_task(server.run())
                 self._log.info("the broker serves", port=server.port, version=__version__)
+                await self._say_how_to_begin(broker)
                 on_ready(server.port)
                 await self._signals.stop.wait()
                 broker.published.stop_waiting()
                 await server.stop(_STOP_S, self._signals.hurry)
                 sweeping.cancel()
             broker.published.close()
+
+    def _web(self, outbound: Outbound) -> Web:
+        settings = self._settings
+        return Web(
+            settings.public,
+            self._key,
+            Pages(),
+            Passphrases(),
+            mail=None if settings.mail_route is None else Mail(settings.mail_route, settings.mail_sender),
+            outbound=outbound,
+            set_up_token=settings.create_vendor_token,
+            trusted=settings.trusted_proxies,
+        )
+
+    async def _say_how_to_begin(self, broker: Broker) -> None:
+        """Print the link by which the first owner signs up, where the operator looks and logs do not go."""
+        async with broker.database.read() as connection:
+            needed = await set_up.is_needed(connection)
+        if needed and not self._settings.create_vendor_token:
+            link = f"{broker.web.public.origin}/set-up#{set_up.first_token(self._key)}"
+            sys.stderr.write(
+                f"There is no vendor yet. Whoever opens this link becomes the first owner:\n\n    {link}\n\n"
+            )
+            sys.stderr.flush()
 
     async def _prepare(self, database: Database) -> None:
         """Create or migrate the tables."""

@@ -86,6 +86,39 @@ class Change:
         self.recorded += 1
 
 
+class Changes:
+    """One transaction by one actor, which touches as many vendors as it asks for. Ask in the order of their ids."""
+
+    def __init__(self, connection: AsyncConnection, actor: Actor, now_ms: int) -> None:
+        self.connection: Final = connection
+        self.actor: Final = actor
+        self.now_ms: Final = now_ms
+        self._begun: Final[dict[str, Change]] = {}
+        self._created: Final[set[str]] = set()
+
+    async def of(self, vendor: str, *, creates_vendor: bool = False) -> Change:
+        """Take a vendor's data for this transaction alone, and return its change.
+
+        Raises: NotFoundError when there is no such vendor.
+        """
+        if vendor not in self._begun:
+            revision = self.now_ms if creates_vendor else await _next_revision(self.connection, vendor, self.now_ms)
+            self._begun[vendor] = Change(self.connection, self.actor, vendor, self.now_ms, revision)
+            if creates_vendor:
+                self._created.add(vendor)
+        return self._begun[vendor]
+
+    async def finish(self) -> None:
+        """Write down what was touched. Nothing that was taken may go without a row of the audit."""
+        for vendor, change in self._begun.items():
+            if change.recorded == 0:
+                raise RuntimeError("a change without a row of the audit")
+            if change.touched and vendor not in self._created:
+                await self.connection.execute(
+                    schema.vendors.update().where(schema.vendors.c.id == vendor).values(revision=change.revision)
+                )
+
+
 class Database:
     """Where everything is kept. Use as ``async with Database(url, now_ms) as database``.
 
@@ -159,19 +192,20 @@ class Database:
 
         Raises: NotFoundError when there is no such vendor; ConflictError when a constraint says no; BusyError.
         """
+        async with self.changes(actor) as changes:
+            yield await changes.of(vendor, creates_vendor=creates_vendor)
+
+    @contextlib.asynccontextmanager
+    async def changes(self, actor: Actor) -> AsyncIterator[Changes]:
+        """One transaction over the data of people, who may be of several vendors.
+
+        Raises: ConflictError when a constraint says no; BusyError.
+        """
         with _faults():
             async with self._alone(), self._writing.connect() as connection, connection.begin() as transaction:
-                revision = self.now_ms()
-                if not creates_vendor:
-                    revision = await _next_revision(connection, vendor, self.now_ms())
-                change = Change(connection, actor, vendor, self.now_ms(), revision)
-                yield change
-                if change.recorded == 0:
-                    raise RuntimeError("a change without a row of the audit")
-                if change.touched and not creates_vendor:
-                    await connection.execute(
-                        schema.vendors.update().where(schema.vendors.c.id == vendor).values(revision=revision)
-                    )
+                changes = Changes(connection, actor, self.now_ms())
+                yield changes
+                await changes.finish()
                 await transaction.commit()
 
     @contextlib.asynccontextmanager
@@ -197,6 +231,11 @@ class Database:
             yield
         finally:
             self._one_writer.release()
+
+    async def lock_vendors(self, connection: AsyncConnection) -> None:
+        """Let nobody else make a vendor until this transaction ends. SQLite has one writer anyway."""
+        if not self.is_sqlite:
+            await connection.execute(sa.text("LOCK TABLE vendors IN SHARE ROW EXCLUSIVE MODE"))
 
     async def run_sync(self, work: Callable[[sa.Connection], None]) -> None:
         """Run schema work, such as migrations, in one transaction."""

@@ -7,8 +7,9 @@ from litestar import Controller, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from tenant_security.broker import config_tests, fleet
+from tenant_security.broker.access import allow
 from tenant_security.broker.callers import Right
-from tenant_security.broker.http import Asked, GivenBroker, caller_of
+from tenant_security.broker.http import Asked, GivenBroker
 from tenant_security.broker.tenants import tenant_row
 from tenant_security.wire import broker_api as api
 from tenant_security.wire.service_api import KMS_BUCKETS_S
@@ -26,8 +27,7 @@ class FleetApi(Controller):
     @get("/fleet")
     async def fleet(self, request: Asked, broker: GivenBroker, vendor: FromPath[str]) -> api.Fleet:
         """List every instance of the vendor's services, with what it last said of itself."""
-        caller = await caller_of(request, broker, vendor)
-        caller.require(Right.READ, vendor)
+        await allow(request, broker, Right.READ, vendor)
         async with broker.database.read() as connection:
             return api.Fleet(broker.now_ms(), tuple(await fleet.instances(connection, vendor)))
 
@@ -41,8 +41,7 @@ class FleetApi(Controller):
         since: Annotated[int | None, QueryParameter(ge=0, description="Unix milliseconds; default a day ago.")] = None,
     ) -> api.Activity:
         """Return counts by the hour: of one tenant, or of all together."""
-        caller = await caller_of(request, broker, vendor)
-        caller.require(Right.READ, vendor, tenant)
+        await allow(request, broker, Right.READ, vendor, tenant)
         since_ms = broker.now_ms() - _DAY_MS if since is None else since
         async with broker.database.read() as connection:
             if tenant is not None:
@@ -60,8 +59,7 @@ class FleetApi(Controller):
         number: FromPath[int],
     ) -> api.ConfigTest:
         """Have a config tried by a service that may open it."""
-        caller = await caller_of(request, broker, vendor)
-        caller.require(Right.SIGN, vendor, tenant)
+        caller = await allow(request, broker, Right.SIGN, vendor, tenant)
         async with broker.change(caller) as change:
             test = await config_tests.begin(change, tenant, number)
         broker.published.tell(vendor)
@@ -78,8 +76,7 @@ class FleetApi(Controller):
         wait: Annotated[int, QueryParameter(ge=0, le=30, description="How long to wait for the end, seconds.")] = 0,
     ) -> api.ConfigTest:
         """Say how a test stands, as soon as it has ended or the wait is over."""
-        caller = await caller_of(request, broker, vendor)
-        caller.require(Right.SIGN, vendor, tenant)
+        await allow(request, broker, Right.SIGN, vendor, tenant)
         deadline = asyncio.get_running_loop().time() + wait
         while True:
             async with broker.database.read() as connection:

@@ -80,11 +80,11 @@ def say_no(request: Asked, refusal: Exception) -> Response[dict[str, object]]:
     """Answer with what is wrong, in words. What we did not expect is logged and shown as a number only."""
     match refusal:
         case TooManyError():
-            return _no(429, refusal.message, {"Retry-After": str(refusal.retry_after_s)})
+            return _no(429, refusal.message, {"Retry-After": str(refusal.retry_after_s)}, refusal.code)
         case BusyError():
             return _no(refusal.status, refusal.message, {"Retry-After": "2"})
         case RefusalError():
-            return _no(refusal.status, refusal.message, {})
+            return _no(refusal.status, refusal.message, {}, refusal.code)
         case RecursionError():
             return _no(400, "the body is nested too deeply", {})
         case HTTPException():
@@ -98,8 +98,9 @@ def say_no(request: Asked, refusal: Exception) -> Response[dict[str, object]]:
             return _no(500, f"something went wrong in the broker; its log says more under {number}", {})
 
 
-def _no(status: int, message: str, headers: dict[str, str]) -> Response[dict[str, object]]:
-    return Response({"message": message, "statusCode": status}, status_code=status, headers=headers)
+def _no(status: int, message: str, headers: dict[str, str], code: str | None = None) -> Response[dict[str, object]]:
+    said = {"message": message, "statusCode": status}
+    return Response(said if code is None else {**said, "code": code}, status_code=status, headers=headers)
 
 
 def _detail(refusal: HTTPException) -> str:

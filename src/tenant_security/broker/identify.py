@@ -24,6 +24,8 @@ from tenant_security.wire import snapshot as words
 
 _NOT_KNOWN: Final = "the request is not signed by anybody who is known here"
 API_KEY_PREFIX: Final = "tsb_"
+_USED_EVERY_MS: Final = 60_000
+"""How exactly a key's last use is written down."""
 
 
 class Identify:
@@ -74,8 +76,9 @@ class Identify:
         now_ms = self._now_s() * 1000
         if row is None or not same or row.revoked_ms is not None or (row.expires_ms or now_ms + 1) <= now_ms:
             raise NotSignedInError("the API key is not known here, has expired or was revoked")
-        async with self._database.note() as connection:
-            await connection.execute(keys.update().where(keys.c.id == key_id).values(used_ms=now_ms))
+        if now_ms - (row.used_ms or 0) >= _USED_EVERY_MS:
+            async with self._database.note() as connection:
+                await connection.execute(keys.update().where(keys.c.id == key_id).values(used_ms=now_ms))
         return Caller(Actor("api-key", row.id, row.name), row.vendor, Role(row.role))
 
 

@@ -1,10 +1,14 @@
-"""How the broker says no. Each kind is one HTTP status; the words reach whoever asked."""
+"""How the broker says no. Each kind is one HTTP status; the words reach whoever asked.
+
+``code`` is there where a program should do something about it; docs/broker-api.md, "Errors", lists them.
+"""
 
 
 class RefusalError(Exception):
     """Something that was asked for is not done. The message says why and what to do instead."""
 
     status = 400
+    code: str | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -15,12 +19,56 @@ class NotSignedInError(RefusalError):
     """Nobody has proved who asks. 401."""
 
     status = 401
+    code = "not-signed-in"
+
+
+class SignInFailedError(RefusalError):
+    """Address, passphrase, code or passkey is wrong; it is never said which. 401."""
+
+    status = 401
+    code = "sign-in-failed"
+
+    def __init__(self) -> None:
+        super().__init__("address, passphrase, code or passkey is wrong, or there is no such account")
 
 
 class ForbiddenError(RefusalError):
     """Who asks may not do this. 403."""
 
     status = 403
+
+
+class CrossSiteError(ForbiddenError):
+    """A browser was made to ask by pages that are not ours. 403."""
+
+    code = "cross-site"
+
+
+class ProveAgainError(ForbiddenError):
+    """It matters, and it was long ago that somebody proved who they are. 403."""
+
+    code = "prove-again"
+
+    def __init__(self) -> None:
+        super().__init__("prove once more who you are, then repeat this")
+
+
+class SignOnRequiredError(ForbiddenError):
+    """The organisation wants its own single sign-on. 403."""
+
+    code = "sso-required"
+
+    def __init__(self) -> None:
+        super().__init__("this organisation wants its own single sign-on; sign in there")
+
+
+class OwnSignInRequiredError(ForbiddenError):
+    """What is a person's own is not changed on the word of an organisation's provider. 403."""
+
+    code = "own-sign-in-required"
+
+    def __init__(self) -> None:
+        super().__init__("sign in with your own passkey or passphrase to change what is your own")
 
 
 class NotFoundError(RefusalError):
@@ -45,6 +93,7 @@ class TooManyError(RefusalError):
     """Asked too often. 429. Units: ``retry_after_s`` seconds."""
 
     status = 429
+    code = "slow-down"
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)

@@ -310,6 +310,8 @@ people: Final = Table(
     Column("totp_sealed", LargeBinary),
     Column("totp_last_step", BigInteger, nullable=False, server_default=text("0")),
     Column("key_bundle", LargeBinary),
+    Column("key_claim", LargeBinary),
+    Column("keys_ms", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
     Column("disabled_ms", BigInteger),
     CheckConstraint("email = lower(email)", name="email_is_lower_case"),
@@ -323,6 +325,7 @@ memberships: Final = Table(
     Column("tenant", Integer, nullable=False, server_default=text("0")),
     Column("role", Text, nullable=False),
     *_made(),
+    Column("disabled_ms", BigInteger),
     PrimaryKeyConstraint("person", "vendor", "tenant"),
     _one_of("role", "owner", "admin", "auditor"),
     Index("ix_memberships_vendor_tenant", "vendor", "tenant"),
@@ -363,6 +366,8 @@ sessions: Final = Table(
     Column("method", Text, nullable=False),
     Column("address", Text, nullable=False),
     Column("agent", Text, nullable=False),
+    Column("sso_vendor", Text),
+    Column("sso_tenant", Integer),
     Index("ix_sessions_person", "person"),
     Index("ix_sessions_expires_ms", "expires_ms"),
 )
@@ -376,7 +381,10 @@ invitations: Final = Table(
     Column("tenant", Integer, nullable=False),
     Column("email", Text, nullable=False),
     Column("role", Text, nullable=False),
+    Column("signed", LargeBinary),
     Column("proof", LargeBinary),
+    Column("person", ForeignKey("people.id", ondelete="SET NULL")),
+    Column("mailed_ms", BigInteger),
     *_made(),
     Column("expires_ms", BigInteger, nullable=False),
     Column("accepted_ms", BigInteger),
@@ -396,6 +404,29 @@ single_sign_ons: Final = Table(
     Column("required", Boolean, nullable=False),
     *_made(),
     PrimaryKeyConstraint("vendor", "tenant"),
+)
+
+single_sign_on_subjects: Final = Table(
+    "single_sign_on_subjects",
+    metadata,
+    Column("vendor", ForeignKey("vendors.id"), nullable=False),
+    Column("tenant", Integer, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("person", ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    PrimaryKeyConstraint("vendor", "tenant", "issuer", "subject"),
+    UniqueConstraint(
+        "vendor", "tenant", "issuer", "person", name="uq_single_sign_on_subjects_vendor_tenant_issuer_person"
+    ),
+)
+"""Who an organisation's provider means by a subject: written when somebody first comes from there."""
+
+used_ceremonies: Final = Table(
+    "used_ceremonies",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("expires_ms", BigInteger, nullable=False),
+    Index("ix_used_ceremonies_expires_ms", "expires_ms"),
 )
 
 sign_in_failures: Final = Table(
@@ -429,6 +460,7 @@ approvals: Final = Table(
     Column("id", Text, primary_key=True),
     Column("vendor", ForeignKey("vendors.id"), nullable=False),
     Column("tenant", ForeignKey("tenants.number", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
     Column("change", LargeBinary, nullable=False),
     Column("summary", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -439,6 +471,7 @@ approvals: Final = Table(
     Column("decided_by_name", Text),
     Column("decided_ms", BigInteger),
     _one_of("state", "waiting", "approved", "refused"),
+    _one_of("kind", "documents", "rule"),
     Index("ix_approvals_vendor_tenant", "vendor", "tenant"),
 )
 

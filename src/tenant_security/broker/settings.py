@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tenant_security.broker.people.mail import MailRoute, sender
 from tenant_security.broker.public_address import PublicAddress
 from tenant_security.broker.web import Network
 from tenant_security.service.logs import log_level
@@ -77,12 +78,26 @@ class BrokerSettings:
         unit="connections",
         meaning="Connections at a time; one waits for news for each service.",
     )
+    mail_route: MailRoute | None = setting(
+        "BROKER_SMTP_URL",
+        MailRoute.parse,
+        meaning="How invitations are mailed: smtp://user:password@host:587 (STARTTLS), smtps://user:password@host:465, "
+        "smtp-plain://host:25 for a relay on this machine, file:///directory or console: for development. Empty: "
+        "no mail; whoever invites brings the link along.",
+    )
+    mail_sender: str = setting(
+        "BROKER_MAIL_FROM",
+        sender,
+        default="broker@localhost",
+        meaning="Whom mail comes from: Acme <broker@acme.example>.",
+    )
     create_vendor_token: str = setting(
         "BROKER_SETUP_TOKEN",
         text,
         default="",
-        meaning="Who knows it may hand in a new vendor (at least 16 characters). Empty: nobody may over HTTP; "
-        "'tenant-security broker add-vendor' always can. Leaked: strangers can make vendors of their own here.",
+        meaning="Who knows it may sign up and hand in a new vendor (at least 16 characters). Empty: only "
+        "while there is no vendor, with the link that the broker prints when it starts. Leaked: strangers can make "
+        "vendors of their own here.",
     )
     log_level: int = setting(
         "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."

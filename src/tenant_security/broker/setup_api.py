@@ -1,19 +1,24 @@
-"""How a vendor comes to be at a broker: handed in once, with a token that its operator set."""
+"""How a vendor comes to be at a broker: handed in once, with a set-up token; whoever is signed in becomes its owner."""
 
-import hmac
+from typing import Final
 
 from litestar import Controller, post
 from litestar.params import JSONBody
 
 from tenant_security.broker import tags, vendors
+from tenant_security.broker.access import signed_in
 from tenant_security.broker.audit import Actor
+from tenant_security.broker.callers import Role
 from tenant_security.broker.http import Asked, Broker, GivenBroker
-from tenant_security.broker.refusals import NotAllowedNowError, NotSignedInError
+from tenant_security.broker.people import memberships, set_up
+from tenant_security.broker.people.organisations import Organisation
+from tenant_security.broker.people.sessions import COOKIE
+from tenant_security.broker.refusals import ConflictError, NotAllowedNowError, NotSignedInError
 from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.broker_api import NewVendor, VendorDocuments
 
-_SHORTEST = 16
+TOKEN_HEADER: Final = "set-up-token"  # noqa: S105 - a header's name
 
 
 class SetupApi(Controller):
@@ -25,25 +30,47 @@ class SetupApi(Controller):
     @post("/", status_code=201)
     async def create(self, request: Asked, broker: GivenBroker, data: JSONBody[NewVendor]) -> dict[str, str]:
         """Keep a new vendor."""
-        expected: str = request.app.state.setup_token
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if len(expected) < _SHORTEST or not hmac.compare_digest(given.encode(), expected.encode()):
-            raise NotSignedInError("a vendor is handed in with the broker's setup token (BROKER_SETUP_TOKEN)")
-        return {"id": await add_vendor(broker, data.name, data.documents, data.default_tag)}
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        token = request.headers.get(TOKEN_HEADER) or bearer
+        owner: Actor | None = None
+        if not bearer and COOKIE in request.cookies:
+            owner = (await signed_in(request, broker)).session.actor
+        async with broker.database.read() as connection:
+            good = await set_up.is_good(connection, broker.web, token)
+        if not good:
+            raise NotSignedInError(
+                "a vendor is handed in with the set-up token: BROKER_SETUP_TOKEN, or for the first vendor "
+                "the one that the broker printed when it started"
+            )
+        return {"id": await add_vendor(broker, data.name, data.documents, data.default_tag, owner, token)}
 
 
-async def add_vendor(broker: Broker, name: str, documents: VendorDocuments, default_tag: str) -> str:
-    """Keep a new vendor and make its default tag. Returns its id.
+async def add_vendor(
+    broker: Broker,
+    name: str,
+    documents: VendorDocuments,
+    default_tag: str,
+    owner: Actor | None = None,
+    token: str | None = None,
+) -> str:
+    """Keep a new vendor, make its default tag and its first owner. Returns its id.
 
+    With ``token`` it is asked once more whether that is good, with nobody else making a vendor at the same time.
     Raises: NotAllowedNowError; ConflictError.
     """
     try:
         vendor = words.decode(words.Root, documents.root.body).vendor
     except (words.MalformedError, SnapshotRefusedError) as malformed:
         raise NotAllowedNowError(f"the root cannot be read: {malformed}") from None
-    operator = Actor("operator", "operator", "whoever runs this broker")
-    async with broker.database.change(operator, vendor, creates_vendor=True) as change:
+    actor = owner or Actor("operator", "operator", "whoever runs this broker")
+    async with broker.database.change(actor, vendor, creates_vendor=True) as change:
+        if token is not None:
+            await broker.database.lock_vendors(change.connection)
+            if not await set_up.is_good(change.connection, broker.web, token):
+                raise ConflictError("there is a vendor already; the set-up token that was printed is void")
         await vendors.create_vendor(change, name, documents)
+        if owner is not None:
+            await memberships.add(change, Organisation(vendor), owner.id, Role.OWNER.value)
         if default_tag:
             await tags.create_tag(change, default_tag, default=True)
     return vendor

@@ -6,6 +6,7 @@ The record is the truth. Rows about assignments are derived from it here, in the
 * While a tenant has configs that its own people signed, only its own people change what it is assigned.
 * A config may be leased only where it allows that.
 * What is assigned cannot be removed.
+* Where a tenant wants a second person, a change of its KMS, its assignments or its authors waits for one.
 """
 
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tenant_security.broker import schema
+from tenant_security.broker.approvals import Waiting, hold, is_required
 from tenant_security.broker.database import Change
 from tenant_security.broker.refusals import ConflictError, NotAllowedNowError
 from tenant_security.broker.sealed_configs import judge, read_configs, require_config, store
@@ -52,12 +54,69 @@ async def read_tenant(connection: AsyncConnection, vendor: str, tenant_id: str) 
     )
 
 
-async def put_tenant(change: Change, tenant_id: str, offered: TenantChange) -> None:
-    """Make a tenant's next version.
+async def put_tenant(
+    change: Change, tenant_id: str, offered: TenantChange, *, approved: bool = False
+) -> Waiting | None:
+    """Make a tenant's next version, or let it wait for a second person where the tenant wants one.
 
+    Returns: what waits, or None when it is done.
     Raises: NotFoundError; ConflictError when it was not made from what is stored; NotAllowedNowError.
     """
     row = await tenant_row(change.connection, change.vendor, tenant_id)
+    if approved or not await is_required(change.connection, row.number):
+        await _put(change, row, tenant_id, offered)
+        return None
+    summary = await _summary(change, row, offered)
+    if not summary:
+        await _put(change, row, tenant_id, offered)
+        return None
+    # What could not be done is refused now, and not when somebody has approved it.
+    recorded, touched = change.recorded, change.touched
+    async with change.connection.begin_nested() as trial:
+        await _put(change, row, tenant_id, offered)
+        await trial.rollback()
+    change.recorded, change.touched = recorded, touched
+    return await hold(change, row.number, tenant_id, kind="documents", what=offered, summary=summary)
+
+
+async def _summary(change: Change, row: sa.Row[tuple[object, ...]], offered: TenantChange) -> str:
+    """Say what a change does to KMS configs, assignments and authors; empty when it does nothing to them."""
+    said: list[str] = []
+    kms = [config for config in offered.configs if _header(config.header).kind == "kms"]
+    said += [f"config {_header(config.header).config} ({config.type})" for config in kms]
+    configs = schema.configs
+    gone = await change.connection.execute(
+        sa.select(configs.c.number).where(
+            configs.c.vendor == change.vendor, configs.c.kind == "kms", configs.c.number.in_(offered.removed)
+        )
+    )
+    said += [f"config {number} removed" for number in sorted(gone.scalars())]
+    had = None if row.record is None else words.decode(words.TenantRecord, stored(row.record).body)
+    record = _decoded(offered.record)
+    if had is None or had.assignments != record.assignments:
+        said.append("assignments")
+    if had is None or had.leasing_required != record.leasing_required:
+        said.append("leasing required" if record.leasing_required else "leasing not required")
+    if offered.authors is not None and words.encode(offered.authors) != row.authors:
+        said.append("who signs")
+    return ", ".join(said)
+
+
+def _header(header: bytes) -> words.ConfigHeader:
+    try:
+        return words.decode(words.ConfigHeader, header)
+    except words.MalformedError as malformed:
+        raise NotAllowedNowError(f"a config's header cannot be read: {malformed}") from None
+
+
+def _decoded(record: words.Signed) -> words.TenantRecord:
+    try:
+        return words.decode(words.TenantRecord, record.body)
+    except words.MalformedError as malformed:
+        raise NotAllowedNowError(f"the record cannot be read: {malformed}") from None
+
+
+async def _put(change: Change, row: sa.Row[tuple[object, ...]], tenant_id: str, offered: TenantChange) -> None:
     if offered.base_version != row.record_version:
         raise ConflictError(
             f"tenant {tenant_id!r} is stored in version {row.record_version} and this change was made from "

@@ -3,17 +3,19 @@
 from typing import Annotated, Literal
 
 import sqlalchemy as sa
-from litestar import Controller, delete, get, patch, post, put
+from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from tenant_security.broker import listings, schema, tags, tenant_documents, tenants, vendor_configs, vendors
-from tenant_security.broker.callers import Caller, Right
-from tenant_security.broker.http import Asked, Broker, GivenBroker, caller_of
+from tenant_security.broker.access import allow
+from tenant_security.broker.callers import Right
+from tenant_security.broker.http import Asked, Broker, GivenBroker
 from tenant_security.broker.listings import Paging
 from tenant_security.broker.refusals import NotFoundError
 from tenant_security.broker.sealed_configs import read_configs
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import snapshot as words
+from tenant_security.wire.people_api import Waits
 
 PageNumber = Annotated[int, QueryParameter(ge=1, description="Which page, from 1.")]
 PageSize = Annotated[int, QueryParameter(name="pageSize", ge=1, le=listings.MOST_ON_A_PAGE)]
@@ -31,7 +33,7 @@ class VendorApi(Controller):
     @get("/documents")
     async def documents(self, request: Asked, broker: GivenBroker, vendor: FromPath[str]) -> api.VendorDocuments:
         """Send the vendor's root, its manifest and the segments' seeds as sealed to each recipient."""
-        await _may(request, broker, Right.READ, vendor)
+        await allow(request, broker, Right.READ, vendor)
         async with broker.database.read() as connection:
             return await vendors.read_documents(connection, vendor)
 
@@ -40,7 +42,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.VendorDocuments]
     ) -> None:
         """Keep a newer root or manifest."""
-        caller = await _may(request, broker, Right.KEYS, vendor)
+        caller = await allow(request, broker, Right.KEYS, vendor)
         async with broker.change(caller) as change:
             await vendors.put_documents(change, data)
 
@@ -49,7 +51,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[words.Signed]
     ) -> None:
         """Keep a head: the vendor's side vouches for what a segment's snapshot holds now."""
-        caller = await _may(request, broker, Right.HEADS, vendor)
+        caller = await allow(request, broker, Right.HEADS, vendor)
         async with broker.change(caller) as change:
             await vendors.put_head(change, data)
         broker.published.tell(vendor)
@@ -59,7 +61,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str]
     ) -> list[api.ServiceAccount]:
         """List services, and when they were last heard of."""
-        await _may(request, broker, Right.READ, vendor)
+        await allow(request, broker, Right.READ, vendor)
         table = schema.service_accounts
         async with broker.database.read() as connection:
             rows = await connection.execute(sa.select(table).where(table.c.vendor == vendor).order_by(table.c.id))
@@ -94,7 +96,7 @@ class VendorApi(Controller):
         status: FromQuery[Literal["accepted", "not-accepted"] | None] = None,
     ) -> api.Page[api.Tenant]:
         """List tenants."""
-        await _may(request, broker, Right.READ, vendor)
+        await allow(request, broker, Right.READ, vendor)
         paging = Paging(page, page_size, sort, direction == "desc")
         async with broker.database.read() as connection:
             return await listings.tenants(connection, vendor, paging, query=text, status=status)
@@ -104,7 +106,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.NewTenant]
     ) -> api.Tenant:
         """Make a tenant."""
-        caller = await _may(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Right.TENANTS, vendor)
         async with broker.change(caller) as change:
             wanted = data.tags
             if wanted is None:
@@ -120,7 +122,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
     ) -> api.Tenant:
         """Describe a tenant."""
-        await _may(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Right.READ, vendor, tenant)
         return await _tenant(broker, vendor, tenant)
 
     @patch("/tenants/{tenant:str}")
@@ -133,7 +135,7 @@ class VendorApi(Controller):
         data: JSONBody[api.TenantUpdate],
     ) -> api.Tenant:
         """Change what needs no signature."""
-        caller = await _may(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Right.TENANTS, vendor)
         async with broker.change(caller) as change:
             await tenants.update_tenant(
                 change,
@@ -150,7 +152,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
     ) -> None:
         """Sever a tenant from the vendor."""
-        caller = await _may(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Right.TENANTS, vendor)
         async with broker.change(caller) as change:
             await tenants.remove_tenant(change, tenant)
 
@@ -159,11 +161,11 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
     ) -> api.TenantDocuments:
         """Send what was signed for a tenant, to whoever makes the next version."""
-        await _may(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Right.READ, vendor, tenant)
         async with broker.database.read() as connection:
             return await tenant_documents.read_tenant(connection, vendor, tenant)
 
-    @put("/tenants/{tenant:str}/documents", status_code=204)
+    @put("/tenants/{tenant:str}/documents")
     async def put_tenant(
         self,
         request: Asked,
@@ -171,11 +173,14 @@ class VendorApi(Controller):
         vendor: FromPath[str],
         tenant: FromPath[str],
         data: JSONBody[api.TenantChange],
-    ) -> None:
-        """Make a tenant's next version: record, configs and authors, all or nothing."""
-        caller = await _may(request, broker, Right.SIGN, vendor, tenant)
+    ) -> Response[Waits | None]:
+        """Make a tenant's next version: record, configs and authors, all or nothing; or let it wait."""
+        caller = await allow(request, broker, Right.SIGN, vendor, tenant)
         async with broker.change(caller) as change:
-            await tenant_documents.put_tenant(change, tenant, data)
+            held = await tenant_documents.put_tenant(change, tenant, data)
+        if held is None:
+            return Response(None, status_code=204)
+        return Response(Waits(held.id, held.expires_ms), status_code=202)
 
     @get("/tenants/{tenant:str}/assignments")
     async def tenant_assignments(
@@ -195,7 +200,7 @@ class VendorApi(Controller):
         config: FromQuery[int | None] = None,
     ) -> api.Page[api.Assignment]:
         """List what a tenant is assigned."""
-        await _may(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Right.READ, vendor, tenant)
         async with broker.database.read() as connection:
             row = await tenants.tenant_row(connection, vendor, tenant)
             paging = Paging(page, page_size, sort, direction == "desc")
@@ -214,7 +219,7 @@ class VendorApi(Controller):
         page_size: PageSize = 100,
     ) -> api.Page[api.Config]:
         """List a tenant's own configs."""
-        await _may(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Right.READ, vendor, tenant)
         async with broker.database.read() as connection:
             row = await tenants.tenant_row(connection, vendor, tenant)
             return await listings.configs(connection, vendor, Paging(page, page_size), owner=row.number)
@@ -233,7 +238,7 @@ class VendorApi(Controller):
         text: FromQuery[str | None] = None,
     ) -> api.Page[api.Tag]:
         """List tags."""
-        await _may(request, broker, Right.READ, vendor)
+        await allow(request, broker, Right.READ, vendor)
         async with broker.database.read() as connection:
             paging = Paging(page, page_size, "created", direction == "desc")
             return await listings.tags(connection, vendor, paging, text=text)
@@ -243,7 +248,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.NewTag]
     ) -> api.Tag:
         """Make a tag."""
-        caller = await _may(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Right.TENANTS, vendor)
         async with broker.change(caller) as change:
             made = await tags.create_tag(change, data.text)
         async with broker.database.read() as connection:
@@ -261,7 +266,7 @@ class VendorApi(Controller):
         through: Annotated[int | None, QueryParameter(ge=1, le=2**30, description="Take all up to this one.")] = None,
     ) -> dict[str, int]:
         """Take a number for a config that is about to be sealed. A tenant's people name their tenant."""
-        caller = await _may(request, broker, Right.SIGN if through is None else Right.KEYS, vendor, tenant)
+        caller = await allow(request, broker, Right.SIGN if through is None else Right.KEYS, vendor, tenant)
         async with broker.change(caller) as change:
             number = await vendors.reserve_config_number(change, through=through)
             if change.recorded == 0:
@@ -282,7 +287,7 @@ class VendorApi(Controller):
         leasing: FromQuery[bool | None] = None,
     ) -> api.Page[api.Config]:
         """List the vendor's configs."""
-        await _may(request, broker, Right.READ, vendor)
+        await allow(request, broker, Right.READ, vendor)
         async with broker.database.read() as connection:
             paging = Paging(page, page_size, sort, direction == "desc")
             return await listings.configs(connection, vendor, paging, type_=type_, leasing=leasing)
@@ -292,7 +297,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
     ) -> api.Config:
         """Describe a config."""
-        await _may(request, broker, Right.READ, vendor)
+        await allow(request, broker, Right.READ, vendor)
         return await _config(broker, vendor, number)
 
     @put("/configs")
@@ -300,7 +305,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.SealedConfig]
     ) -> api.Config:
         """Keep a config of the vendor, new or in a new version."""
-        caller = await _may(request, broker, Right.SIGN, vendor)
+        caller = await allow(request, broker, Right.SIGN, vendor)
         async with broker.change(caller) as change:
             number = await vendor_configs.put_vendor_config(change, data)
         return await _config(broker, vendor, number)
@@ -310,7 +315,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
     ) -> api.SealedConfig:
         """Send a config of the vendor as it was sealed."""
-        await _may(request, broker, Right.SIGN, vendor)
+        await allow(request, broker, Right.SIGN, vendor)
         configs = schema.configs
         async with broker.database.read() as connection:
             found = await read_configs(
@@ -330,7 +335,7 @@ class VendorApi(Controller):
         data: JSONBody[dict[Literal["leasingAllowed"], bool]],
     ) -> api.Config:
         """Say whether tenants' records may lease with a config of the vendor."""
-        caller = await _may(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Right.TENANTS, vendor)
         async with broker.change(caller) as change:
             await vendor_configs.allow_leasing(change, number, data["leasingAllowed"])
         return await _config(broker, vendor, number)
@@ -340,7 +345,7 @@ class VendorApi(Controller):
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
     ) -> None:
         """Remove a config of the vendor that no tenant is assigned."""
-        caller = await _may(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Right.TENANTS, vendor)
         async with broker.change(caller) as change:
             await vendor_configs.remove_vendor_config(change, number)
 
@@ -361,16 +366,10 @@ class VendorApi(Controller):
         text: Annotated[str | None, QueryParameter(name="query")] = None,
     ) -> api.Page[api.Assignment]:
         """List the tenants that are assigned a config."""
-        await _may(request, broker, Right.READ, vendor)
+        await allow(request, broker, Right.READ, vendor)
         async with broker.database.read() as connection:
             paging = Paging(page, page_size, sort, direction == "desc")
             return await listings.assignments(connection, vendor, paging, config=number, status=status, query=text)
-
-
-async def _may(request: Asked, broker: Broker, right: Right, vendor: str, tenant: str | None = None) -> Caller:
-    caller = await caller_of(request, broker, vendor)
-    caller.require(right, vendor, tenant)
-    return caller
 
 
 async def _tenant(broker: Broker, vendor: str, tenant: str) -> api.Tenant:

@@ -4,8 +4,11 @@ import ipaddress
 from typing import Final, NamedTuple
 
 from tenant_security.broker.pages import Pages
+from tenant_security.broker.people.mail import Mail
+from tenant_security.broker.people.passphrases import Passphrases
 from tenant_security.broker.public_address import PublicAddress
 from tenant_security.broker.server_key import ServerKey, new_server_key
+from tenant_security.outbound.driver import Outbound
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _V6_BITS_OF_ONE: Final = 64
@@ -18,12 +21,18 @@ class Web(NamedTuple):
     public: PublicAddress
     key: ServerKey
     pages: Pages
+    passphrases: Passphrases
+    mail: Mail | None = None
+    """How mail goes out, if it does."""
+    outbound: Outbound | None = None
+    """How single sign-on's providers are reached."""
+    set_up_token: str = ""
     trusted: tuple[Network, ...] = ()
 
 
 def plain_web() -> Web:
     """Return what serves when nothing was set: this machine only, with a key that nobody keeps."""
-    return Web(PublicAddress.parse("http://localhost:8080"), new_server_key(), Pages())
+    return Web(PublicAddress.parse("http://localhost:8080"), new_server_key(), Pages(), Passphrases())
 
 
 def client_address(peer: str, forwarded: str, trusted: tuple[Network, ...]) -> str:

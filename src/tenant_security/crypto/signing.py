@@ -34,6 +34,9 @@ class Kind(Enum):
     RECORD = "tenant-record"
     AUTHORS = "tenant-authors"
     CONFIG = "config"
+    KEY_CLAIM = "key-claim"
+    INVITATION = "invitation"
+    ENROLMENT = "enrolment"
 
 
 _PREFIX: Final = {kind: b"tenant-security/" + kind.value.encode() + b"/v1\n" for kind in Kind}

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+from argon2 import PasswordHasher
 
 from tenant_security.broker.app import application
 from tenant_security.broker.http import Broker
 from tenant_security.broker.pages import Pages
+from tenant_security.broker.people.passphrases import Passphrases
 from tenant_security.broker.public_address import PublicAddress
 from tenant_security.broker.server_key import new_server_key
-from tenant_security.broker.settings import BrokerSettings
 from tenant_security.broker.web import Web
 from tenant_security.crypto.signing import SigningKey
 from tenant_security.outbound.broker import BrokerAccount, signed_request
@@ -59,9 +60,16 @@ async def served(
 ) -> AsyncIterator[Served]:
     """Serve a world's database."""
     log = configure_logs("broker", 20, io.BytesIO())
-    surroundings = Web(PublicAddress.parse(public), new_server_key(), pages or Pages(), **web)
+    surroundings = Web(
+        PublicAddress.parse(public),
+        new_server_key(),
+        pages or Pages(),
+        Passphrases(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
+        set_up_token=SETUP_TOKEN,
+        **web,
+    )
     broker = Broker(world.database, lambda: world.now_s * 1000, log, surroundings)
-    app = application(broker, BrokerSettings(create_vendor_token=SETUP_TOKEN))
+    app = application(broker)
     server = HttpServer(app, bind(Address("127.0.0.1", 0), "TEST"), EdgeLimits(body_bytes=16 * 1_048_576))
     await server.start()
     sweeping = asyncio.create_task(server.run())

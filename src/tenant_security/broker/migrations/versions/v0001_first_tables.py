@@ -20,6 +20,8 @@ def upgrade() -> None:
         sa.Column("totp_sealed", sa.LargeBinary(), nullable=True),
         sa.Column("totp_last_step", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("key_bundle", sa.LargeBinary(), nullable=True),
+        sa.Column("key_claim", sa.LargeBinary(), nullable=True),
+        sa.Column("keys_ms", sa.BigInteger(), nullable=True),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("disabled_ms", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("email = lower(email)", name=op.f("ck_people_email_is_lower_case")),
@@ -109,7 +111,10 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Integer(), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("signed", sa.LargeBinary(), nullable=True),
         sa.Column("proof", sa.LargeBinary(), nullable=True),
+        sa.Column("person", sa.Text(), nullable=True),
+        sa.Column("mailed_ms", sa.BigInteger(), nullable=True),
         sa.Column("created_by_kind", sa.Text(), nullable=False),
         sa.Column("created_by_id", sa.Text(), nullable=False),
         sa.Column("created_by_name", sa.Text(), nullable=False),
@@ -118,6 +123,7 @@ def upgrade() -> None:
         sa.Column("accepted_ms", sa.BigInteger(), nullable=True),
         sa.Column("withdrawn_ms", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("role IN ('owner', 'admin', 'auditor')", name=op.f("ck_invitations_role_known")),
+        sa.ForeignKeyConstraint(["person"], ["people.id"], name=op.f("fk_invitations_person"), ondelete="SET NULL"),
         sa.ForeignKeyConstraint(["vendor"], ["vendors.id"], name=op.f("fk_invitations_vendor")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invitations")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_invitations_token_hash")),
@@ -133,6 +139,7 @@ def upgrade() -> None:
         sa.Column("created_by_id", sa.Text(), nullable=False),
         sa.Column("created_by_name", sa.Text(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("disabled_ms", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("role IN ('owner', 'admin', 'auditor')", name=op.f("ck_memberships_role_known")),
         sa.ForeignKeyConstraint(["person"], ["people.id"], name=op.f("fk_memberships_person"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["vendor"], ["vendors.id"], name=op.f("fk_memberships_vendor")),
@@ -230,6 +237,8 @@ def upgrade() -> None:
         sa.Column("method", sa.Text(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("sso_vendor", sa.Text(), nullable=True),
+        sa.Column("sso_tenant", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["person"], ["people.id"], name=op.f("fk_sessions_person"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_sessions")),
     )
@@ -250,6 +259,33 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["vendor"], ["vendors.id"], name=op.f("fk_single_sign_ons_vendor")),
         sa.PrimaryKeyConstraint("vendor", "tenant", name=op.f("pk_single_sign_ons")),
     )
+    op.create_table(
+        "single_sign_on_subjects",
+        sa.Column("vendor", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Integer(), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("person", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person"], ["people.id"], name=op.f("fk_single_sign_on_subjects_person"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["vendor"], ["vendors.id"], name=op.f("fk_single_sign_on_subjects_vendor")),
+        sa.PrimaryKeyConstraint("vendor", "tenant", "issuer", "subject", name=op.f("pk_single_sign_on_subjects")),
+        sa.UniqueConstraint(
+            "vendor",
+            "tenant",
+            "issuer",
+            "person",
+            name=op.f("uq_single_sign_on_subjects_vendor_tenant_issuer_person"),
+        ),
+    )
+    op.create_table(
+        "used_ceremonies",
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hash", name=op.f("pk_used_ceremonies")),
+    )
+    op.create_index("ix_used_ceremonies_expires_ms", "used_ceremonies", ["expires_ms"], unique=False)
     op.create_table(
         "tags",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -316,6 +352,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("vendor", sa.Text(), nullable=False),
         sa.Column("tenant", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("change", sa.LargeBinary(), nullable=False),
         sa.Column("summary", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -329,6 +366,7 @@ def upgrade() -> None:
         sa.Column("decided_by_name", sa.Text(), nullable=True),
         sa.Column("decided_ms", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("state IN ('waiting', 'approved', 'refused')", name=op.f("ck_approvals_state_known")),
+        sa.CheckConstraint("kind IN ('documents', 'rule')", name=op.f("ck_approvals_kind_known")),
         sa.ForeignKeyConstraint(["tenant"], ["tenants.number"], name=op.f("fk_approvals_tenant"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["vendor"], ["vendors.id"], name=op.f("fk_approvals_vendor")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),

@@ -1,0 +1,129 @@
+"""Signing up: with an invitation's token, or with the set-up token of a new broker."""
+
+import hmac
+import uuid
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tenant_security.broker import schema
+from tenant_security.broker.audit import Actor
+from tenant_security.broker.http import Broker
+from tenant_security.broker.people import (
+    authenticators,
+    ceremonies,
+    invitations,
+    passkeys,
+    passphrases,
+    set_up,
+    sign_in,
+)
+from tenant_security.broker.people.ceremonies import Ceremony
+from tenant_security.broker.people.personal import Personal, personal
+from tenant_security.broker.people.sessions import Origin
+from tenant_security.broker.refusals import ConflictError, NotAllowedNowError
+from tenant_security.wire.people_api import AuthenticatorBegun, BeginSignUp, Begun, SignUp
+
+_ISSUER: Final = "Tenant Security"
+
+
+class Made(NamedTuple):
+    """A new account: its session's token, and its recovery codes, which are shown once."""
+
+    token: str
+    person: str
+    recovery_codes: tuple[str, ...]
+
+
+async def begin(broker: Broker, said: BeginSignUp) -> Begun | AuthenticatorBegun:
+    """Begin a sign-up.
+
+    Raises: NotFoundError for a token that is not good; ConflictError when there is an account; NotAllowedNowError.
+    """
+    async with broker.database.read() as connection:
+        if await set_up.is_good(connection, broker.web, said.token):
+            if said.email is None:
+                raise NotAllowedNowError("say which address is yours")
+            email = said.email.lower()
+        else:
+            email = (await invitations.find(connection, said.token, broker.now_ms())).email
+        await _require_new(connection, email)
+    ceremony = Ceremony(
+        "sign-up",
+        broker.now_ms() + ceremonies.SIGN_UP_LIFE_MS,
+        ceremonies.nonce(),
+        person=str(uuid.uuid4()),
+        email=email,
+        name=said.name,
+        token_hash=invitations.hashed(said.token),
+        challenge=passkeys.new_challenge() if said.with_ == "passkey" else b"",
+        secret=authenticators.new_secret() if said.with_ == "passphrase" else "",
+    )
+    packed = ceremonies.sealed(broker.web.key, ceremony)
+    if said.with_ == "passphrase":
+        return AuthenticatorBegun(packed, ceremony.secret, authenticators.uri(ceremony.secret, email, _ISSUER))
+    options = passkeys.creation_options(
+        broker.web.public, ceremony.challenge, person=ceremony.person, email=email, name=said.name
+    )
+    return Begun(packed, options)
+
+
+async def finish(broker: Broker, said: SignUp, origin: Origin) -> Made:
+    """Make the account, accept the invitation and sign in, all or nothing.
+
+    Raises: NotFoundError; ConflictError; NotAllowedNowError.
+    """
+    ceremony = ceremonies.opened(broker.web.key, "sign-up", said.ceremony, broker.now_ms())
+    if not hmac.compare_digest(ceremony.token_hash, invitations.hashed(said.token)):
+        raise NotAllowedNowError("this was begun with another token; begin again")
+    new = None
+    hashed = None
+    if ceremony.challenge:
+        new = passkeys.verify_new(broker.web.public, ceremony.challenge, said.credential or {})
+    else:
+        passphrases.check_new(said.passphrase or "", ceremony.email)
+        hashed = await broker.web.passphrases.hashed(said.passphrase or "")
+    async with personal(broker.database, Actor("person", ceremony.person, ceremony.name)) as own:
+        await ceremonies.use(own.connection, ceremony, own.now_ms)
+        await _require_new(own.connection, ceremony.email)
+        await own.connection.execute(
+            schema.people.insert().values(
+                id=own.person, email=ceremony.email, name=ceremony.name, created_ms=own.now_ms
+            )
+        )
+        if not await set_up.is_good(own.connection, broker.web, said.token):
+            await invitations.accept(own, said.token)
+        codes: tuple[str, ...] = ()
+        if new is not None:
+            await passkeys.add(own.connection, own.person, new, said.passkey_name or "Passkey", own.now_ms)
+        else:
+            codes = await set_passphrase(broker, own, hashed or "", ceremony.secret, said.code or "")
+        return Made(await sign_in.start(own, origin), own.person, codes)
+
+
+async def set_passphrase(broker: Broker, own: Personal, hashed: str, secret: str, code: str) -> tuple[str, ...]:
+    """Set a person's passphrase and authenticator, and return new recovery codes.
+
+    Raises: NotAllowedNowError when the code is not the authenticator's.
+    """
+    step = authenticators.step_of(secret, code, own.now_ms // 1_000)
+    if step is None:
+        raise NotAllowedNowError("this is not the authenticator's code now; check the clock of the device")
+    people = schema.people
+    await own.connection.execute(
+        people.update()
+        .where(people.c.id == own.person)
+        .values(
+            passphrase_hash=hashed,
+            totp_sealed=authenticators.seal_secret(broker.web.key, own.person, secret),
+            totp_last_step=step,
+        )
+    )
+    return await authenticators.new_recovery_codes(own.connection, own.person)
+
+
+async def _require_new(connection: AsyncConnection, email: str) -> None:
+    people = schema.people
+    if (await connection.execute(sa.select(people.c.id).where(people.c.email == email))).first() is not None:
+        raise ConflictError("there is an account of this address: sign in, then accept the invitation")
