@@ -28,7 +28,7 @@ def judge(title: str, response: Response, now: datetime) -> Answer:
     """Say what an answer means by its status alone."""
     status = response.status
     if 200 <= status < 300:  # noqa: PLR2004 - success, RFC 9110, section 15.3
-        return DELIVERED
+        return web_page(title, response) or DELIVERED
     if status in _BUSY or status >= 500:  # noqa: PLR2004 - server error, section 15.6
         return Later(f"{title} is busy or out of order (HTTP {status}).", retry_after_s(response, now))
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
@@ -38,6 +38,15 @@ def judge(title: str, response: Response, now: datetime) -> Answer:
     if status in _BAD_BATCH:
         return Halve(f"{title} does not take the event (HTTP {status}).")
     return Later(f"{title} does not take events at the address in the configuration (HTTP {status}).", blocked=True)
+
+
+def web_page(title: str, response: Response) -> Later | None:
+    """Say so where a page for people came in place of an answer: a proxy or a sign-in stands before the sink."""
+    if not response.headers.get("content-type", "").lower().startswith("text/html"):
+        return None
+    return Later(
+        f"A web page answered in place of {title}. Check the address, and what stands before it.", blocked=True
+    )
 
 
 def retry_after_s(response: Response, now: datetime) -> float | None:

@@ -16,7 +16,7 @@ from tenant_security.outbound import google_token
 from tenant_security.outbound.flow import Flow, Lasting, Response, forget, send, shared
 from tenant_security.outbound.google_key import read_private_key
 from tenant_security.secret import Secret
-from tenant_security.sinks.answers import judge
+from tenant_security.sinks.answers import judge, web_page
 from tenant_security.sinks.formats import JSON_FORMATS
 from tenant_security.sinks.formats.meanings import succeeded
 from tenant_security.sinks.http import post
@@ -109,7 +109,7 @@ class GoogleSink(SinkBase):
             yield from forget(self._shared)
             response = yield from self._write(body, (yield from shared(self._shared, self._exchanged_token)))
         if response.status == _OK:
-            return DELIVERED
+            return web_page(self.title, response) or DELIVERED
         return _partly(response, len(pieces)) or judge(self.title, response, self.context.now())
 
     def _write(self, body: bytes, token: Secret[str]) -> Flow[Response]:

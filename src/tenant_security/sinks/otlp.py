@@ -18,7 +18,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from tenant_security import __version__
 from tenant_security.outbound.flow import Flow, Response
-from tenant_security.sinks.answers import judge, retry_after_s
+from tenant_security.sinks.answers import judge, retry_after_s, web_page
 from tenant_security.sinks.formats import JSON_FORMATS
 from tenant_security.sinks.formats.meanings import succeeded
 from tenant_security.sinks.http import post
@@ -97,7 +97,7 @@ class OtlpSink(SinkBase):
         headers = [(name, value.reveal()) for name, value in self._headers.items()]
         response = yield from post(self._url, headers, body, kind=PROTOBUF, authorities=self._authorities)
         if 200 <= response.status < 300:  # noqa: PLR2004 - the specification says 200, collectors say 201 too
-            return _taken(response, len(pieces))
+            return web_page(self.title, response) or _taken(response, len(pieces))
         if response.status >= 500 and response.status not in _RETRY:  # noqa: PLR2004
             # The specification calls these final. They say nothing of our events, though, so the events are kept.
             return Later(

@@ -133,6 +133,8 @@ class SplunkSink(SinkBase):
             return Later(
                 "Splunk has acknowledgement switched off for the token; set acknowledge to false.", blocked=True
             )
+        if response.status == 200:  # noqa: PLR2004
+            return Later("Splunk answered something that its collector does not say. Check the address.", blocked=True)
         return judge(self.title, response, self.context.now())
 
 

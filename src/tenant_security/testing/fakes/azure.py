@@ -75,7 +75,7 @@ class FakeAzure(FakeServer):
     ``seen`` counts ``token``, ``wrapkey``, ``unwrapkey``, ``encrypt``, ``decrypt``, ``get``, and ``discovery``.
     """
 
-    hosts = (
+    hosts: tuple[str, ...] = (
         LOGIN_HOST,
         "login.microsoftonline.us",
         "*.vault.azure.net",

@@ -73,7 +73,7 @@ class FakeGcp(FakeServer):
     ``seen`` counts ``encrypt``, ``decrypt``, ``token``, ``sts``, ``act-as``, ``boundary`` and ``metadata``.
     """
 
-    hosts = (
+    hosts: tuple[str, ...] = (
         "cloudkms.googleapis.com",
         "oauth2.googleapis.com",
         "sts.googleapis.com",

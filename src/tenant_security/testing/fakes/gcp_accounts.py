@@ -146,7 +146,7 @@ class Accounts:
         if kind != "Bearer" or not token:
             raise RefusedError(for_reason("CREDENTIALS_MISSING"))
         if not token.startswith("ya29."):
-            return self._self_signed(token)
+            return self._self_signed(token, scopes)
         issued = self._issued.get(token)
         if issued is None:
             raise RefusedError(for_reason("ACCESS_TOKEN_TYPE_UNSUPPORTED"))
@@ -159,10 +159,10 @@ class Accounts:
             raise RefusedError(for_reason("ACCESS_TOKEN_SCOPE_INSUFFICIENT"))
         return issued.who
 
-    def _self_signed(self, token: str) -> str:
+    def _self_signed(self, token: str, wanted: tuple[str, ...]) -> str:
         claims, account = self._claims(token)
         scopes = str(claims.get("scope", "")).split()
-        audience_fits = claims.get("aud") == KMS_AUDIENCE or {SCOPE + "cloudkms", SCOPE + "cloud-platform"} & {*scopes}
+        audience_fits = claims.get("aud") == KMS_AUDIENCE or {*wanted} & {*scopes}
         if (
             not self.takes_self_signed
             or account is None

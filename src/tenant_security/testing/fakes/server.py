@@ -65,6 +65,9 @@ class FakeServer(ABC):
     hosts: tuple[str, ...] = ()
     """The host names that it answers for; ``*.`` in front covers one label more."""
 
+    cap_bytes = _CAP_BYTES
+    """The largest request that is read at all. Units: bytes."""
+
     is_public = True
     """Whether the authorities that everybody trusts vouch for the real one, or private ones."""
 
@@ -120,7 +123,7 @@ class FakeServer(ABC):
     async def __aenter__(self) -> Self:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue_cert("localhost", "127.0.0.1", *self.hosts).configure_cert(tls)
-        app = web.Application(client_max_size=_CAP_BYTES)
+        app = web.Application(client_max_size=self.cap_bytes)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
