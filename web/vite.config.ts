@@ -1,3 +1,5 @@
+import { fileURLToPath } from "node:url";
+
 import { configDefaults, defineConfig } from "vitest/config";
 
 import { manifest } from "./build/manifest.ts";
@@ -8,6 +10,7 @@ export default defineConfig({
     base: "/",
     oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
     plugins: [manifest()],
+    resolve: process.env["VITEST"] ? {} : { alias: { crypto: fileURLToPath(new URL("build/no-crypto.ts", import.meta.url)) } },
     build: {
         outDir: "../src/tenant_security/broker/static",
         emptyOutDir: true,
@@ -16,6 +19,7 @@ export default defineConfig({
         modulePreload: { polyfill: false },
         cssCodeSplit: false,
         reportCompressedSize: false,
+        rolldownOptions: { output: { codeSplitting: false } },
     },
     server: { proxy: { "/api": BROKER, "/openapi": BROKER } },
     test: { exclude: configDefaults.exclude, environment: "node", testTimeout: 60_000 },

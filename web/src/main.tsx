@@ -1,6 +1,18 @@
+/** Where the app begins. */
+
 import { render } from "preact";
 
+import { App } from "./app/app.tsx";
+import { proveAgain } from "./app/identity.tsx";
+import { installRefusals } from "./app/session.ts";
+import { applyTheme } from "./app/theme.ts";
+import "./style/base.css";
+import "./style/layout.css";
+import "./style/parts.css";
+
+applyTheme();
+installRefusals(proveAgain);
 const place = document.getElementById("app");
 if (place !== null) {
-    render(<h1>Configuration Broker</h1>, place);
+    render(<App />, place);
 }

@@ -8,7 +8,7 @@ import * as authoring from "../src/trust/authoring.ts";
 import { fromHex, hex, text } from "../src/trust/bytes.ts";
 import { segmentsFor, verifyAuthors, verifyChain, verifyConfig, verifyRecord } from "../src/trust/chain.ts";
 import * as documents from "../src/trust/documents.ts";
-import { lockKeys, newKeys, openerOfPasskey, openKeys, readBundle, relock, stretch } from "../src/trust/keys.ts";
+import { lockKeys, newKeys, openerOfPasskey, openKeys, readBundle, stretch, withContent, withLock } from "../src/trust/keys.ts";
 import { fingerprint } from "../src/trust/names.ts";
 
 const CONFIG = { type: "AWS", version: 1, keyPath: { keyID: "alias/acme", region: "eu-central-1" } };
@@ -20,8 +20,8 @@ test("a vendor, its service and a tenant with an admin of its own", async () => 
     let chain = await verifyChain(vendor, rootFingerprint, null);
     const seeds = await authoring.openSegments(chain.manifest, vendor.segmentWraps, admin.seeds.encryption);
 
-    const service = await authoring.newIdentity("proxy-1", 1, ["default"]);
-    const manifest = await authoring.nextManifest(chain.manifest, { identities: [service.identity] }, admin.signing);
+    const service = await authoring.newIdentity("proxy-1", 2, ["default"]);
+    const manifest = await authoring.nextManifest(chain.manifest, { identities: [...chain.manifest.identities, service.identity] }, admin.signing);
     chain = await verifyChain({ root: vendor.root, manifest }, rootFingerprint, chain.seen);
     const segmentWraps = [...vendor.segmentWraps, ...(await authoring.wrapsFor(chain.manifest, service.identity, seeds))];
 
@@ -95,9 +95,12 @@ test("a bundle opens with each of its locks, and with nothing else", async () =>
     const { opener } = await stretch("Ann@Example.com ", "correct horse battery");
     const passkey = await openerOfPasskey("cred-1", fromHex("07".repeat(32)));
     const locked = await lockKeys(keys, [opener]);
-    const kept = readBundle(documents.encode(await relock(locked, opener, passkey)));
+    const pinned = { ...keys, pins: new Map([["acme", "7eii"]]) };
+    const two = await withContent(await withLock(locked, keys, passkey), pinned);
+    const kept = readBundle(documents.encode(two));
     for (const each of [opener, passkey]) {
-        expect((await openKeys(kept, each)).signing.id).toBe(keys.signing.id);
+        const opened = await openKeys(kept, each);
+        expect([opened.signing.id, opened.pins.get("acme")]).toEqual([keys.signing.id, "7eii"]);
     }
     const wrong = (await stretch("ann@example.com", "correct horse battery?")).opener;
     await expect(openKeys(kept, wrong)).rejects.toThrow("altered");

@@ -4,7 +4,7 @@
  * Source: docs/formats-trust.md.
  */
 
-import { type Bytes, base64, equal, random, utf8 } from "./bytes.ts";
+import { type Bytes, base64, equal, hkdf, random, utf8 } from "./bytes.ts";
 import { newestSegments } from "./chain.ts";
 import * as documents from "./documents.ts";
 import type { Identity, Manifest, Segment, SegmentWrap } from "./documents.ts";
@@ -132,16 +132,17 @@ export async function createVendor(vendor: string, adminName: string, admin: Adm
         keys: [{ public: admin.signing.public, signs: ["manifest", "head"] }],
     };
     const segment: Segment = { id: 1, epoch: 1, suite: 1, public: await publicOf(1, segmentSeed), tags };
+    const recovery = await recoveryIdentity(recoverySeed, tags);
     const manifest = {
         vendor,
         version: created,
         created,
         expires: created + MANIFEST_LIFE_S,
         segments: [segment],
-        identities: [],
+        identities: [recovery],
         authors: [{ public: admin.signing.public, name: adminName, tenant: documents.SHARED, may: ALL_RIGHTS }],
     };
-    const recipients = [admin.encryptionPublic, await publicOf(1, recoverySeed)];
+    const recipients = [admin.encryptionPublic, recovery.encryption];
     return {
         root: await sign("root", root, rootKey),
         manifest: await sign("manifest", manifest, admin.signing),
@@ -151,6 +152,22 @@ export async function createVendor(vendor: string, adminName: string, admin: Adm
         rootSeed,
         recoverySeed,
         rootPublic: rootKey.public,
+    };
+}
+
+/** The id of the identity that stands for the recovery file, so that every tool seals new segments' seeds to it too. */
+export const RECOVERY = "recovery";
+
+async function recoveryIdentity(seed: Bytes, tags: string[]): Promise<Identity> {
+    const signing = await SigningKey.fromSeed(await hkdf(seed, "tenant-security/recovery-signing/v1"));
+    return {
+        id: RECOVERY,
+        config: 1,
+        suite: 1,
+        encryption: await publicOf(1, seed),
+        signing: signing.public,
+        tags,
+        status: "active",
     };
 }
 
@@ -226,9 +243,14 @@ export async function newIdentity(id: string, config: number, tags: string[]): P
     return { identity, encryptionSeed, signingSeed };
 }
 
-/** Whether an identity may open a segment. */
+/** Tags that say what a service is; one without either is a proxy. */
+export const BRIDGE_TAG = "bridge";
+export const LOGDRIVER_TAG = "logdriver";
+
+/** Whether an identity may open a segment. Bridges and their segments keep to themselves. */
 export function entitled(identity: Identity, segment: Segment): boolean {
-    return segment.tags.every((tag) => identity.tags.includes(tag));
+    const isBridge = identity.tags.includes(BRIDGE_TAG);
+    return isBridge === segment.tags.includes(BRIDGE_TAG) && segment.tags.every((tag) => identity.tags.includes(tag));
 }
 
 /** Seal to a newly entitled service every segment seed that its tags entitle it to. */

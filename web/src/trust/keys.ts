@@ -22,7 +22,14 @@ const SEED_BYTES = 32;
 /** RFC 9106's second recommendation. Units: KiB, passes, lanes. */
 const ARGON2 = { m: 65_536, t: 3, p: 1 };
 const BUNDLE_INFO = "tenant-security/key-bundle/v1\n";
-const KEYS = read.object({ signing: read.bytes(SEED_BYTES), encryption: read.bytes(SEED_BYTES) });
+const KEYS = read.object({
+    signing: read.bytes(SEED_BYTES),
+    encryption: read.bytes(SEED_BYTES),
+    pins: read.optional(read.array(read.object({ vendor: read.string(/./u), root: read.string(/./u) })), []),
+});
+
+/** Which root fingerprint this person compared, by vendor. */
+export type Pins = ReadonlyMap<string, string>;
 
 /** What the passkey is asked for, so that it yields the same secret each time (WebAuthn PRF). */
 export const PRF_SALT = utf8("tenant-security/key-bundle/v1");
@@ -43,11 +50,13 @@ const bundle = read.object({
 });
 export type Bundle = ReturnType<typeof bundle>;
 
-/** Keys that are open. The seeds stay here only as long as the tab. */
+/** Keys that are open, with what is needed to lock them again. They stay here only as long as the tab. */
 export interface AdminKeys {
     signing: SigningKey;
     encryptionPublic: Bytes;
     seeds: { signing: Bytes; encryption: Bytes };
+    bundleKey: Bytes;
+    pins: Pins;
 }
 
 /** What a passphrase or a passkey yields. `opens` opens its lock. */
@@ -58,12 +67,13 @@ export interface Opener {
 }
 
 export async function newKeys(): Promise<AdminKeys> {
-    return fromSeeds({ signing: random(SEED_BYTES), encryption: random(SEED_BYTES) });
+    const seeds = { signing: random(SEED_BYTES), encryption: random(SEED_BYTES) };
+    return fromSeeds(seeds, random(KEY_BYTES), new Map());
 }
 
-export async function fromSeeds(seeds: AdminKeys["seeds"]): Promise<AdminKeys> {
+export async function fromSeeds(seeds: AdminKeys["seeds"], bundleKey: Bytes, pins: Pins): Promise<AdminKeys> {
     const signing = await SigningKey.fromSeed(seeds.signing);
-    return { signing, encryptionPublic: await publicOf(1, seeds.encryption), seeds };
+    return { signing, encryptionPublic: await publicOf(1, seeds.encryption), seeds, bundleKey, pins };
 }
 
 /** What comes of a passphrase: what signs in, and what opens the lock. */
@@ -87,60 +97,68 @@ export async function openerOfPasskey(credential: string, output: Bytes): Promis
 
 /** Lock keys for the broker to keep. */
 export async function lockKeys(keys: AdminKeys, openers: readonly Opener[]): Promise<Bundle> {
-    const key = random(KEY_BYTES);
-    const header = headerOf(keys.signing.public, keys.encryptionPublic);
-    const body = utf8(JSON.stringify({ signing: base64(keys.seeds.signing), encryption: base64(keys.seeds.encryption) }));
-    const made: Bundle = {
+    const empty: Bundle = {
         format: "tenant-security-keys",
         formatVersion: 1,
         signing: keys.signing.public,
         encryption: keys.encryptionPublic,
-        locks: await Promise.all(
-            openers.map(async ({ kind, id, opens }) => ({ kind, id, sealed: await encrypt(opens, header, key) })),
-        ),
-        keys: await encrypt(key, header, body),
+        locks: [],
+        keys: new Uint8Array(0),
     };
-    wipe(body);
-    wipe(key);
+    let made = await withContent(empty, keys);
+    for (const opener of openers) {
+        made = await withLock(made, keys, opener);
+    }
     return made;
+}
+
+/** The same bundle with what the keys hold now, such as another pin. */
+export async function withContent(kept: Bundle, keys: AdminKeys): Promise<Bundle> {
+    const body = utf8(
+        JSON.stringify({
+            signing: base64(keys.seeds.signing),
+            encryption: base64(keys.seeds.encryption),
+            pins: Array.from(keys.pins, ([vendor, root]) => ({ vendor, root })),
+        }),
+    );
+    const sealed = await encrypt(keys.bundleKey, headerOf(kept), body);
+    wipe(body);
+    return { ...kept, keys: sealed };
+}
+
+/** The same bundle with one more lock, in the place of the one of the same kind and id. */
+export async function withLock(kept: Bundle, keys: AdminKeys, opener: Opener): Promise<Bundle> {
+    const sealed = await encrypt(opener.opens, headerOf(kept), keys.bundleKey);
+    const bare = withoutLock(kept, opener);
+    return { ...bare, locks: [...bare.locks, { kind: opener.kind, id: opener.id, sealed }] };
+}
+
+export function withoutLock(kept: Bundle, which: Pick<Opener, "kind" | "id">): Bundle {
+    return { ...kept, locks: kept.locks.filter((each) => each.kind !== which.kind || each.id !== which.id) };
 }
 
 /** Open a bundle with one of its locks. Throws CannotOpenError. */
 export async function openKeys(kept: Bundle, opener: Opener): Promise<AdminKeys> {
-    const header = headerOf(kept.signing, kept.encryption);
-    const key = await openLock(kept, opener, header);
-    const body = await decrypt(key, header, kept.keys);
-    wipe(key);
-    const keys = await fromSeeds(read.decode(KEYS, body, "the keys"));
+    const found = kept.locks.find((each) => each.kind === opener.kind && each.id === opener.id);
+    if (found === undefined) {
+        throw new CannotOpenError(`your keys have no lock for this ${opener.kind}`);
+    }
+    const header = headerOf(kept);
+    const bundleKey = await decrypt(opener.opens, header, found.sealed);
+    const body = await decrypt(bundleKey, header, kept.keys);
+    const { pins, ...seeds } = read.decode(KEYS, body, "the keys");
     wipe(body);
+    const keys = await fromSeeds(seeds, bundleKey, new Map(pins.map((each) => [each.vendor, each.root])));
     if (!equal(keys.signing.public, kept.signing) || !equal(keys.encryptionPublic, kept.encryption)) {
         throw new CannotOpenError("the keys inside are not those that the bundle names");
     }
     return keys;
 }
 
-/** Add a lock, or put another in the place of the one of the same kind and id. */
-export async function relock(kept: Bundle, opener: Opener, added: Opener): Promise<Bundle> {
-    const header = headerOf(kept.signing, kept.encryption);
-    const key = await openLock(kept, opener, header);
-    const sealed = await encrypt(added.opens, header, key);
-    wipe(key);
-    const others = kept.locks.filter((each) => each.kind !== added.kind || each.id !== added.id);
-    return { ...kept, locks: [...others, { kind: added.kind, id: added.id, sealed }] };
-}
-
-async function openLock(kept: Bundle, opener: Opener, header: Bytes): Promise<Bytes> {
-    const found = kept.locks.find((each) => each.kind === opener.kind && each.id === opener.id);
-    if (found === undefined) {
-        throw new CannotOpenError(`your keys have no lock for this ${opener.kind}`);
-    }
-    return decrypt(opener.opens, header, found.sealed);
-}
-
 export function readBundle(written: Bytes): Bundle {
     return read.decode(bundle, written, "the key bundle");
 }
 
-function headerOf(signing: Bytes, encryption: Bytes): Bytes {
-    return concat(utf8(BUNDLE_INFO), signing, encryption);
+function headerOf(kept: Pick<Bundle, "signing" | "encryption">): Bytes {
+    return concat(utf8(BUNDLE_INFO), kept.signing, kept.encryption);
 }

@@ -7,7 +7,16 @@
 import { type Bytes, concat, fromBase64url, utf8 } from "./bytes.ts";
 import { keyId } from "./names.ts";
 
-export type Kind = "root" | "manifest" | "head" | "tenant-authors" | "tenant-record" | "config";
+export type Kind =
+    | "root"
+    | "manifest"
+    | "head"
+    | "tenant-authors"
+    | "tenant-record"
+    | "config"
+    | "key-claim"
+    | "invitation"
+    | "enrolment";
 
 /** RFC 8410: what stands before a private key's 32 bytes in PKCS #8. */
 const PKCS8 = Uint8Array.from([0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20]);

@@ -1,0 +1,217 @@
+/** A vendor's settings: name, defaults, sign-in, its root, segments, and who may sign manifests. */
+
+import { useState } from "preact/hooks";
+
+import { api, path, withQuery } from "../../api/client.ts";
+import type { Page, Tag } from "../../api/types.ts";
+import { myKeys } from "../../app/identity.tsx";
+import { useHere, WithTrust } from "../../app/org.tsx";
+import { useLoad } from "../../app/store.ts";
+import type { Trust } from "../../app/trust.ts";
+import { nextManifest, nextRoot } from "../../trust/authoring.ts";
+import { equal, utf8 } from "../../trust/bytes.ts";
+import { newestSegments } from "../../trust/chain.ts";
+import { SHARED } from "../../trust/documents.ts";
+import { openRecovery } from "../../trust/recovery.ts";
+import { SigningKey } from "../../trust/signing.ts";
+import { CheckField, Form, TextField } from "../../ui/fields.tsx";
+import { date } from "../../ui/format.ts";
+import { Badge, Button, Card, CopyButton, download, Fingerprint, Note, PageHead, Show } from "../../ui/parts.tsx";
+import { toast } from "../../ui/toast.tsx";
+import { putDocuments } from "../shared/pending-keys.tsx";
+import { SsoCard } from "../shared/sso.tsx";
+
+interface Vendor {
+    name: string;
+    leasingRequiredDefault: boolean;
+}
+
+export function VendorSettings() {
+    const { of, isOwner } = useHere();
+    const base = path`/api/1/vendors/${of.vendor}`;
+    const vendor = useLoad(() => api.get<Vendor>(base), [base]);
+    return (
+        <>
+            <PageHead title="Settings" />
+            <Card title="Your company">
+                <Show of={vendor}>{(known) => <General known={known} base={base} mayChange={isOwner} />}</Show>
+            </Card>
+            <TagsCard />
+            <SsoCard />
+            <WithTrust>
+                {(trust) => (
+                    <>
+                        <Root trust={trust} />
+                        <Signers trust={trust} />
+                    </>
+                )}
+            </WithTrust>
+        </>
+    );
+}
+
+function General({ known, base, mayChange }: { known: Vendor; base: string; mayChange: boolean }) {
+    const [name, setName] = useState(known.name);
+    const [leasing, setLeasing] = useState(known.leasingRequiredDefault);
+    const save = async () => {
+        await api.patch(base, { name: name.trim(), leasingRequiredDefault: leasing });
+        toast("Saved.");
+    };
+    return (
+        <Form send={save} action="Save" ready={mayChange && name.trim() !== ""}>
+            <TextField label="Name" value={name} set={setName} disabled={!mayChange} />
+            <CheckField label="New tenants must lease every key" hint="Each tenant can be set otherwise when it is added." value={leasing} set={setLeasing} disabled={!mayChange} />
+        </Form>
+    );
+}
+
+function TagsCard() {
+    const { of, mayChange } = useHere();
+    const base = path`/api/1/vendors/${of.vendor}/tags`;
+    const [typed, setTyped] = useState("");
+    const tags = useLoad(() => api.get<Page<Tag>>(withQuery(base, { pageSize: 100 })), [base]);
+    const add = async () => {
+        await api.post(base, { text: typed.trim() });
+        setTyped("");
+        tags.reload();
+    };
+    return (
+        <Card title="Tags">
+            <p class="muted">Words that tenants and segments share: a proxy serves the tenants whose tags its segment asks for.</p>
+            <Show of={tags}>
+                {({ result }) => (
+                    <div class="row">
+                        {result.map((each) => (
+                            <Badge key={each.id} tone={each.default ? "accent" : "plain"}>
+                                {each.text}
+                                {each.default && " (default)"}
+                            </Badge>
+                        ))}
+                    </div>
+                )}
+            </Show>
+            {mayChange && (
+                <Form send={add} action="Add the tag" ready={typed.trim() !== ""}>
+                    <TextField label="New tag" placeholder="eu" value={typed} set={setTyped} />
+                </Form>
+            )}
+        </Card>
+    );
+}
+
+function Root({ trust }: { trust: Trust }) {
+    const { root, manifest, rootFingerprint, rootSigned, manifestSigned } = trust.chain;
+    const save = () =>
+        download(
+            `${manifest.vendor}-keys.json`,
+            `${JSON.stringify({ format: "tenant-security-vendor", formatVersion: 1, root: rootSigned, manifest: manifestSigned, segmentWraps: trust.wraps }, (_name, value) => (value instanceof Uint8Array ? btoa(String.fromCharCode(...value)) : value), 2)}\n`,
+            "application/json",
+        );
+    return (
+        <Card title="Your root key">
+            <p class="muted">Everything that your proxies and customers believe hangs on this fingerprint. Publish it where they can find it without this broker.</p>
+            <Fingerprint value={rootFingerprint} />
+            <dl class="facts">
+                <dt>Root good until</dt>
+                <dd>{date(root.expires * 1000)}</dd>
+                <dt>Manifest</dt>
+                <dd>
+                    version {manifest.version}, good until {date(manifest.expires * 1000)}
+                </dd>
+                <dt>Segments</dt>
+                <dd>
+                    {newestSegments(manifest)
+                        .map((each) => `${each.id} in epoch ${each.epoch}${each.tags.length > 0 ? ` (${each.tags.join(", ")})` : ""}`)
+                        .join("; ")}
+                </dd>
+            </dl>
+            <div class="row">
+                <CopyButton text={rootFingerprint} what="Fingerprint" />
+                <Button icon="download" act={save}>
+                    Download the public documents
+                </Button>
+            </div>
+        </Card>
+    );
+}
+
+/** Authors, and who of them may sign the manifest. To let another one sign it, the root key must come out of its safe. */
+function Signers({ trust }: { trust: Trust }) {
+    const { isOwner, trust: loaded } = useHere();
+    const { manifest, root, rootSigned } = trust.chain;
+    const [opening, setOpening] = useState<Uint8Array<ArrayBuffer> | null>(null);
+    const authors = manifest.authors.filter((each) => each.tenant === SHARED);
+    const signs = (key: Uint8Array<ArrayBuffer>) => root.keys.some((each) => equal(each.public, key));
+    const renew = async () => {
+        const { signing } = await myKeys();
+        await putDocuments(rootSigned, await nextManifest(manifest, {}, signing), trust.wraps, manifest.vendor);
+        toast("Signed for another year.");
+        loaded.reload();
+    };
+    return (
+        <Card title="Who signs for you">
+            {authors.map((each) => (
+                <div class="row between" key={each.name}>
+                    <span>{each.name}</span>
+                    <div class="row">
+                        <Badge>tenants and configs</Badge>
+                        {signs(each.public) ? (
+                            <Badge tone="accent">service accounts and people</Badge>
+                        ) : (
+                            isOwner && (
+                                <Button small look="quiet" act={() => setOpening(each.public)}>
+                                    Let them sign for service accounts too
+                                </Button>
+                            )
+                        )}
+                    </div>
+                </div>
+            ))}
+            {isOwner && (
+                <div>
+                    <Button small icon="rotate" act={renew}>
+                        Sign the manifest for another year
+                    </Button>
+                </div>
+            )}
+            {opening !== null && <WithRecovery trust={trust} add={opening} close={() => setOpening(null)} />}
+        </Card>
+    );
+}
+
+function WithRecovery({ trust, add, close }: { trust: Trust; add: Uint8Array<ArrayBuffer>; close: () => void }) {
+    const { trust: loaded } = useHere();
+    const [file, setFile] = useState("");
+    const [words, setWords] = useState("");
+    const send = async () => {
+        const { seeds } = await openRecovery(utf8(file), words);
+        const rootKey = await SigningKey.fromSeed(seeds.root);
+        const root = await nextRoot(trust.chain.root, [...trust.chain.root.keys, { public: add, signs: ["manifest", "head"] }], rootKey);
+        seeds.root.fill(0);
+        await putDocuments(root, trust.chain.manifestSigned, trust.wraps, trust.chain.manifest.vendor);
+        toast("They can sign for service accounts now.");
+        close();
+        loaded.reload();
+    };
+    return (
+        <Form
+            send={send}
+            action="Sign with the root key"
+            ready={file !== "" && words !== ""}
+            extra={
+                <Button look="quiet" act={close}>
+                    Cancel
+                </Button>
+            }
+        >
+            <Note tone="warn" title="This needs your root key">
+                <p>Only the root decides who may sign the manifest. Open the recovery file; it is used in this browser and sent nowhere.</p>
+            </Note>
+            <div class="field">
+                <label for="recovery-file">Recovery file</label>
+                <input id="recovery-file" class="input" type="file" accept="application/json,.json" onChange={async (event) => setFile((await event.currentTarget.files?.[0]?.text()) ?? "")} />
+            </div>
+            <TextField label="Its eight words" value={words} set={setWords} />
+        </Form>
+    );
+}
