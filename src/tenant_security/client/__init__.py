@@ -39,6 +39,7 @@ from tenant_security.client.metadata import Metadata
 from tenant_security.client.pieces import DocumentDecryptor, DocumentEncryptor
 from tenant_security.client.retry import RetryPolicy
 from tenant_security.client.sync_client import CachedKey, DeterministicClient, TenantSecurityClient
+from tenant_security.client.tenancy import NoTenantError, acting_for, current_metadata
 from tenant_security.client.tls import tls_context
 from tenant_security.crypto.deterministic import FieldForm
 from tenant_security.errors import Code, Fixer
@@ -70,6 +71,7 @@ __all__ = [
     "Fixer",
     "KmsError",
     "Metadata",
+    "NoTenantError",
     "PeriodicEvent",
     "RetryPolicy",
     "SecurityEvent",
@@ -80,5 +82,7 @@ __all__ = [
     "UnreachableProxyError",
     "UnverifiedPlaintextError",
     "UserEvent",
+    "acting_for",
+    "current_metadata",
     "tls_context",
 ]
