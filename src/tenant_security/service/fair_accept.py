@@ -9,6 +9,7 @@ import asyncio
 import mmap
 import os
 import socket
+import ssl
 import tempfile
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -17,6 +18,7 @@ _NOBODY: Final = 0xFFFF_FFFF
 _SLOT_BYTES: Final = 4
 SLOTS: Final = 256
 
+_HANDSHAKE_S: Final = 10.0
 _PATIENCE_S: Final = 0.005
 """How long the process with fewer may take to wake up. Measured: 1 ms is too short on a busy machine."""
 _AT_ONCE: Final = 4
@@ -78,12 +80,14 @@ class FairAcceptor:
         connect: Callable[[], asyncio.BaseProtocol],
         share: Share,
         count: Callable[[], int],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._connect = connect
         self._board, self._slot = share
         self._count = count
+        self.tls = tls
         self._beginnings: set[asyncio.Task[None]] = set()
         self._beginning = 0
         self._closed = False
@@ -152,7 +156,10 @@ class FairAcceptor:
     async def _begin(self, connection: socket.socket) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(self._connect, connection)
-        except OSError:  # its client has left already
+            within_s = _HANDSHAKE_S if self.tls is not None else None
+            await self._loop.connect_accepted_socket(
+                self._connect, connection, ssl=self.tls, ssl_handshake_timeout=within_s
+            )
+        except OSError:  # its client has left already, or does not speak TLS as it must
             connection.close()
             self.opened()

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from tenant_security.errors import Code
 from tenant_security.service.http import Receive, Reply, Scope, Send, error_body, send_reply
+from tenant_security.service.tls import names_of
 
 
 class EdgeLimits(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ class EdgeState(ServerState):
         super().__init__()
         self.limits = limits
         self.refused: dict[str, int] = {}
+        self.client_names: frozenset[str] = frozenset()
+        """Whom to serve, by the names in their certificates; empty: everybody whose certificate is good."""
         self.success_head: bytes | None = None
         """An HTTP 200 of JSON up to its length, with the headers that ``default_headers`` holds now; None while
         connections are to be closed, so that nobody answers past uvicorn then."""
@@ -86,6 +89,10 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it when there are too many."""
         super().connection_made(transport)
+        allowed = self.server_state.client_names
+        if allowed and not allowed & names_of(transport.get_extra_info("peercert")):
+            self._refuse(403, Code.UNAUTHORIZED_REQUEST, "No name of your certificate may ask here")
+            return
         excess = len(self.connections) - self._limits.connections
         if excess > _TOLD:
             self._count("cut")

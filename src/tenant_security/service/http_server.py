@@ -7,6 +7,7 @@ in flight.
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -21,6 +22,7 @@ from tenant_security.service.http_protocol import EdgeLimits, EdgeProtocol, Edge
 from tenant_security.service.settings import Address
 
 _BACKLOG: Final = 2048
+_HANDSHAKE_S: Final = 10.0
 _TICK_S: Final = 1.0
 _SWEPT_AT_ONCE: Final = 250
 """Connections that the sweep looks at before others get a turn."""
@@ -84,7 +86,8 @@ class Watched(set[Any]):
 class HttpServer:
     """Serves one ASGI application on one listening socket. Owner of the socket from construction on.
 
-    With ``share`` other processes accept from the same socket, and the connections are divided evenly.
+    With ``share`` other processes accept from the same socket, and the connections are divided evenly. With ``tls`` it
+    speaks HTTPS only.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class HttpServer:
         *,
         protocol: Callable[[Config, EdgeState, dict[str, Any], asyncio.AbstractEventLoop], EdgeProtocol] = EdgeProtocol,
         share: Share | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         # Keep-alive ends in our sweep; uvicorn's timer, one for every answer, is set out of the way.
         self._config = Config(
@@ -110,16 +114,18 @@ class HttpServer:
         self._config.load()
         self._protocol = protocol
         self._listener = listener
+        self._port: int = 0 if self._on_unix else listener.getsockname()[1]
         self._server: asyncio.Server | FairAcceptor | None = None
         self._share = share
+        self._tls = tls
+        self._closed = False
         self._draining = False
         self.state = EdgeState(limits)
 
     @property
     def port(self) -> int:
         """Where it listens; 0 on a Unix socket."""
-        port: int = 0 if self._on_unix else self._listener.getsockname()[1]
-        return port
+        return self._port
 
     @property
     def _on_unix(self) -> bool:
@@ -135,11 +141,28 @@ class HttpServer:
         self._tick()
         loop = asyncio.get_running_loop()
         if self._share is not None:
-            acceptor = FairAcceptor(self._listener, self._connect, self._share, lambda: self.connections)
+            acceptor = FairAcceptor(self._listener, self._connect, self._share, lambda: self.connections, self._tls)
             self._server, self.state.connections = acceptor, Watched(acceptor.opened, acceptor.counted)
             return
         create = loop.create_unix_server if self._on_unix else loop.create_server
-        self._server = await create(self._connect, sock=self._listener, backlog=_BACKLOG)
+        # A copy is accepted from, so that another context can take over on the same port.
+        self._server = await create(
+            self._connect,
+            sock=self._listener.dup(),
+            backlog=_BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=_HANDSHAKE_S if self._tls is not None else None,
+        )
+
+    async def use_tls(self, context: ssl.SSLContext) -> None:
+        """Take another certificate for connections that begin from now on."""
+        self._tls = context
+        if isinstance(self._server, FairAcceptor):
+            self._server.tls = context
+        elif self._server is not None and not self._closed:
+            old = self._server
+            await self.start()
+            old.close()
 
     def _connect(self) -> EdgeProtocol:
         return self._protocol(self._config, self.state, {}, asyncio.get_running_loop())
@@ -174,8 +197,15 @@ class HttpServer:
         """
         self._draining = True
         self._tick()
-        if not accept and self._server is not None:
+        if not accept:
+            self._close()
+
+    def _close(self) -> None:
+        """Accept no longer."""
+        self._closed = True
+        if self._server is not None:
             self._server.close()
+        self._listener.close()
 
     async def emptied(self, wait_s: float, hurry: asyncio.Event) -> None:
         """Wait until no connection is open, at most this long or until told to hurry."""
@@ -189,8 +219,7 @@ class HttpServer:
         Once ``hurry`` is set, nobody is waited for any longer.
         """
         self.drain()
-        if self._server is not None:
-            self._server.close()
+        self._close()
         deadline = asyncio.get_running_loop().time() + wait_s
         while (self.state.connections or self.state.tasks) and asyncio.get_running_loop().time() < deadline:
             if hurry is not None and hurry.is_set():
