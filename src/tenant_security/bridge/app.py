@@ -30,6 +30,7 @@ from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.run import Signals
 from tenant_security.service.settings import Address
+from tenant_security.service.tls import OwnTls
 from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -119,6 +120,7 @@ class BridgeDaemon:
         self._credentials: Final = credentials
         self._log: Final = log
         self._signals: Final = signals
+        self._tls: Final = OwnTls(settings.tls, log)
         self._listener: Final = bind(Address(settings.bind_address, settings.port), "BRIDGE_PORT")
 
     async def run(self, on_ready: Callable[[int], None] = lambda _port: None) -> None:
@@ -126,13 +128,21 @@ class BridgeDaemon:
         async with Outbound() as outbound:
             bridge = bridge_of(self._settings, self._credentials, outbound, self._log)
             limits = EdgeLimits(body_bytes=BODY_CAP_BYTES)
-            server = HttpServer(application(bridge), self._listener, limits)
+            server = HttpServer(
+                application(bridge),
+                self._listener,
+                limits,
+                tls=self._tls.context,
+                client_names=self._settings.tls_client_names,
+            )
+            self._tls.renews(server.use_tls)
             self._signals.install(bridge.keys.forget)
             async with asyncio.TaskGroup() as group:
                 await server.start()
-                sweeping = group.create_task(server.run())
+                tasks = [group.create_task(work) for work in (server.run(), self._tls.follow())]
                 self._log.info("the vendor bridge serves", port=server.port, version=__version__)
                 on_ready(server.port)
                 await self._signals.stop.wait()
                 await server.stop(_STOP_S, self._signals.hurry)
-                sweeping.cancel()
+                for task in tasks:
+                    task.cancel()

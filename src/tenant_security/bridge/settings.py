@@ -8,6 +8,7 @@ from tenant_security.errors import SettingsError
 from tenant_security.secret import Secret
 from tenant_security.service.logs import log_level
 from tenant_security.service.settings import integer, ip, read_settings, secret, setting
+from tenant_security.service.tls import TlsFiles, names, tls_files
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
 
 
@@ -50,9 +51,31 @@ class BridgeSettings:
         Path,
         meaning="PEM of the private authorities that sign the broker's certificate; default: the system's.",
     )
+    tls_certificate: Path | None = setting(
+        "BRIDGE_TLS_CERTIFICATE_FILE",
+        Path,
+        meaning="PEM of the certificate, with its chain: with it the port speaks HTTPS only. Read again on change.",
+    )
+    tls_key: Path | None = setting("BRIDGE_TLS_KEY_FILE", Path, meaning="PEM of its private key, not encrypted.")
+    tls_client_authorities: Path | None = setting(
+        "BRIDGE_TLS_CLIENT_CA_FILE",
+        Path,
+        meaning="PEM of the authorities whose certificates clients must show. Use private ones.",
+    )
+    tls_client_names: frozenset[str] = setting(
+        "BRIDGE_TLS_CLIENT_NAMES",
+        names,
+        default=frozenset[str](),
+        meaning="Which clients: DNS names or URIs of their certificates, divided by commas. Empty: all certified ones.",
+    )
     log_level: int = setting(
         "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."
     )
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files of TLS, or None for plain HTTP. Raises: SettingsError."""
+        return tls_files(self.tls_certificate, self.tls_key, self.tls_client_authorities, "BRIDGE")
 
 
 def read_bridge_settings(environ: Mapping[str, str]) -> tuple[BridgeSettings, ServiceCredentials]:

@@ -45,6 +45,7 @@ from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.run import Signals
 from tenant_security.service.settings import Address
+from tenant_security.service.tls import OwnTls
 
 _STOP_S: Final = 10.0
 _PROVIDERS: Final = OutboundLimits(connections=64, connect_s=3.0, attempt_s=8.0)
@@ -126,6 +127,7 @@ class BrokerDaemon:
         self._log: Final = log
         self._signals: Final = signals
         self._key: Final = load_server_key(settings.key_file)
+        self._tls: Final = OwnTls(settings.tls, log)
         self._listener: Final = bind(Address(settings.bind_address, settings.port), "BROKER_PORT")
 
     async def run(self, on_ready: Callable[[int], None] = lambda _port: None) -> None:
@@ -134,18 +136,26 @@ class BrokerDaemon:
             await self._prepare(database)
             broker = Broker(database, now_ms, self._log, self._web(outbound))
             limits = EdgeLimits(connections=self._settings.most_connections, body_bytes=BODY_CAP_BYTES)
-            server = HttpServer(application(broker), self._listener, limits)
+            server = HttpServer(
+                application(broker),
+                self._listener,
+                limits,
+                tls=self._tls.context,
+                client_names=self._settings.tls_client_names,
+            )
+            self._tls.renews(server.use_tls)
             self._signals.install()
             async with asyncio.TaskGroup() as group:
                 await server.start()
-                sweeping = group.create_task(server.run())
+                tasks = [group.create_task(work) for work in (server.run(), self._tls.follow())]
                 self._log.info("the broker serves", port=server.port, version=__version__)
                 await self._say_how_to_begin(broker)
                 on_ready(server.port)
                 await self._signals.stop.wait()
                 broker.published.stop_waiting()
                 await server.stop(_STOP_S, self._signals.hurry)
-                sweeping.cancel()
+                for task in tasks:
+                    task.cancel()
             broker.published.close()
 
     def _web(self, outbound: Outbound) -> Web:

@@ -11,6 +11,7 @@ from tenant_security.broker.public_address import PublicAddress
 from tenant_security.broker.web import Network
 from tenant_security.service.logs import log_level
 from tenant_security.service.settings import Address, address, integer, ip, read_settings, setting, text
+from tenant_security.service.tls import TlsFiles, names, tls_files
 
 
 def database_url(written: str) -> str:
@@ -99,6 +100,23 @@ class BrokerSettings:
         "while there is no vendor, with the link that the broker prints when it starts. Leaked: strangers can make "
         "vendors of their own here.",
     )
+    tls_certificate: Path | None = setting(
+        "BROKER_TLS_CERTIFICATE_FILE",
+        Path,
+        meaning="PEM of the certificate, with its chain: with it the port speaks HTTPS only. Read again on change.",
+    )
+    tls_key: Path | None = setting("BROKER_TLS_KEY_FILE", Path, meaning="PEM of its private key, not encrypted.")
+    tls_client_authorities: Path | None = setting(
+        "BROKER_TLS_CLIENT_CA_FILE",
+        Path,
+        meaning="PEM of the authorities whose certificates clients must show. Browsers must show one too.",
+    )
+    tls_client_names: frozenset[str] = setting(
+        "BROKER_TLS_CLIENT_NAMES",
+        names,
+        default=frozenset[str](),
+        meaning="Which clients: DNS names or URIs of their certificates, divided by commas. Empty: all certified ones.",
+    )
     log_level: int = setting(
         "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."
     )
@@ -107,6 +125,11 @@ class BrokerSettings:
     def public(self) -> PublicAddress:
         """Where browsers find the broker."""
         return self.public_url or PublicAddress.parse(f"http://localhost:{self.port or 80}")
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files of TLS, or None for plain HTTP. Raises: SettingsError."""
+        return tls_files(self.tls_certificate, self.tls_key, self.tls_client_authorities, "BROKER")
 
 
 def read_broker_settings(environ: Mapping[str, str]) -> BrokerSettings:

@@ -46,6 +46,7 @@ from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
+from tenant_security.service.tls import OwnTls
 from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -114,6 +115,7 @@ class Proxy:
         self._on_withdrawn: Callable[[], None] = lambda: None
         self._on_work: Callable[[], object] = lambda: None
         self._account = broker_account(settings, credentials)
+        self._tls = OwnTls(settings.tls, log)
         self._listeners, self._store = _open(settings, listeners)
 
     def metrics(self) -> bytes:
@@ -223,7 +225,10 @@ class Proxy:
             ),
             protocol=partial(FastProtocol, edge),
             share=self._listeners.share,
+            tls=self._tls.context,
+            client_names=settings.tls_client_names,
         )
+        self._tls.renews(api.use_tls)
         ops = HttpServer(
             OpsApi(self._metrics, lambda: stage_of(parts), lambda: health_of(parts)),
             self._listeners.ops,
@@ -236,8 +241,8 @@ class Proxy:
         ports = Ports(api.port, ops.port, events.port if events is not None else None)
 
         self._signals.install(on_hangup=lambda: background.start(self._reload(refresher)))
-        background.start(self._sweep(retain))
-        background.start(watch_loop(self._observed.loop_lag.timing().observe))
+        for work in (self._sweep(retain), self._tls.follow(), watch_loop(self._observed.loop_lag.timing().observe)):
+            background.start(work)
         log.info("proxy starting", version=__version__, **ports._asdict())
         for server in (ops, events):
             if server is not None:
@@ -291,7 +296,15 @@ class Proxy:
             background.start(write_event_lines(outbox, self._log))
             return None
         feed = EventFeed(outbox, self._api_keys, recorder.instance)
-        return HttpServer(feed, self._listeners.events, EdgeLimits())
+        server = HttpServer(
+            feed,
+            self._listeners.events,
+            EdgeLimits(),
+            tls=self._tls.context,
+            client_names=self._settings.events_client_names,
+        )
+        self._tls.renews(server.use_tls)
+        return server
 
     def _secret_store(self, to_broker: Outbound) -> SecretStore:
         return self._store if self._account is None else BrokerSecrets(self._account, runner(to_broker))
@@ -322,6 +335,7 @@ class Proxy:
             pause = min(pause * 2, most)
 
     async def _reload(self, refresher: DirectoryRefresher) -> None:
+        await self._tls.renew()
         if await refresher.refresh_now():
             self._log.info("tenants read again", tenants=len(refresher.current), snapshot=refresher.current.version)
         else:

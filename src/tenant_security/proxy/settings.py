@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -25,9 +26,12 @@ from tenant_security.service.settings import (
     settings_of,
     text,
 )
+from tenant_security.service.tls import TlsFiles, names, tls_files
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
 
 _MIB = 1_048_576
+_ANYBODY: Final[frozenset[str]] = frozenset()
+_TLS: Final = ("TSP_TLS_CERTIFICATE_FILE", "TSP_TLS_KEY_FILE", "TSP_TLS_CLIENT_CA_FILE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,35 @@ class ProxySettings:
         "TSP_HTTP_FD",
         integer(3, 65_535),
         meaning="A listening socket inherited from the parent process, instead of TSP_HTTP_BIND_ADDRESS.",
+    )
+    tls_certificate: Path | None = setting(
+        "TSP_TLS_CERTIFICATE_FILE",
+        Path,
+        meaning="PEM of the certificate, with its chain, for the API and the events port: with it they speak HTTPS "
+        "only. It and the next two are read again when they change, and on SIGHUP. Health and metrics stay plain HTTP.",
+    )
+    tls_key: Path | None = setting(
+        "TSP_TLS_KEY_FILE",
+        Path,
+        meaning="PEM of the certificate's private key, not encrypted. Leaked: whoever has it can pass for this proxy.",
+    )
+    tls_client_authorities: Path | None = setting(
+        "TSP_TLS_CLIENT_CA_FILE",
+        Path,
+        meaning="PEM of the authorities whose certificates clients must show, beside the API key. Use private ones.",
+    )
+    tls_client_names: frozenset[str] = setting(
+        "TSP_TLS_CLIENT_NAMES",
+        names,
+        default=_ANYBODY,
+        meaning="Which clients may use the API: DNS names or URIs of their certificates, divided by commas. Empty: all "
+        "that the authorities certified.",
+    )
+    events_client_names: frozenset[str] = setting(
+        "TSP_EVENTS_TLS_CLIENT_NAMES",
+        names,
+        default=_ANYBODY,
+        meaning="The same for the events port: the names of logdrivers.",
     )
     workers: int = setting(
         "TSP_WORKERS",
@@ -334,6 +367,11 @@ class ProxySettings:
     )
 
     @property
+    def tls(self) -> TlsFiles | None:
+        """The files of TLS, or None for plain HTTP. Raises: SettingsError."""
+        return tls_files(self.tls_certificate, self.tls_key, self.tls_client_authorities, "TSP")
+
+    @property
     def egress(self) -> EgressPolicy:
         """Where requests may go whose address a tenant wrote."""
         return msgspec.structs.replace(self.egress_allow, denied=self.egress_deny or ())
@@ -394,6 +432,11 @@ def _contradictions(environ: Mapping[str, str]) -> list[str]:
             "CONFIG_BROKER_URL and TSP_TENANT_SECRETS_FILE are both set: a broker keeps the tenant secrets; bring the "
             "file's there with 'tenant-security secrets import' and unset it"
         )
+    certificate, key, authorities = (Path(environ[name]) if environ.get(name, "").strip() else None for name in _TLS)
+    try:
+        tls_files(certificate, key, authorities, "TSP")
+    except SettingsError as wrong:
+        problems += wrong.problems
     return problems
 
 

@@ -33,6 +33,7 @@ from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.run import EXIT_SETTINGS, Background, Signals, until
+from tenant_security.service.tls import OwnTls
 
 _READY_WITHIN_S: Final = 120.0
 """How long a replacement may take until it serves; then the rolling restart is given up and the old worker stays."""
@@ -82,6 +83,7 @@ class Supervisor:
         self._signals = signals
         self._policy = policy or RestartPolicy()
         self._api_keys = ApiKeys(settings.api_keys)
+        self._tls = OwnTls(settings.tls, log)
         try:
             self._board = make_board()
         except OSError as refused:
@@ -144,13 +146,17 @@ class Supervisor:
         )
         servers = [HttpServer(ops, listeners.ops, EdgeLimits())]
         if listeners.events is not None:
-            servers.append(HttpServer(relay, listeners.events, EdgeLimits()))
+            names = self._settings.events_client_names
+            events = HttpServer(relay, listeners.events, EdgeLimits(), tls=self._tls.context, client_names=names)
+            self._tls.renews(events.use_tls)
+            servers.append(events)
         ports = Ports(
             listeners.api.getsockname()[1], servers[0].port, servers[1].port if listeners.events is not None else None
         )
         self._signals.install(on_hangup=self._reload)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._restart_asked.set)
         self._log.info("proxy starting", version=__version__, workers=self._settings.workers, **ports._asdict())
+        self._background.start(self._tls.follow())
         for server in servers:
             await server.start()
             background.start(server.run())
@@ -237,6 +243,7 @@ class Supervisor:
                 await until(stop, self._policy.pause_s(deaths + 1))
 
     def _reload(self) -> None:
+        self._background.start(self._tls.renew())
         for each in self._workers:
             each.order(Order.RELOAD)
 

@@ -37,12 +37,12 @@ class EdgeLimits(msgspec.Struct, frozen=True):
 class EdgeState(ServerState):
     """uvicorn's shared state of a listener, and our bounds."""
 
-    def __init__(self, limits: EdgeLimits) -> None:
+    def __init__(self, limits: EdgeLimits, client_names: frozenset[str] = frozenset()) -> None:
         super().__init__()
         self.limits = limits
-        self.refused: dict[str, int] = {}
-        self.client_names: frozenset[str] = frozenset()
+        self.client_names = client_names
         """Whom to serve, by the names in their certificates; empty: everybody whose certificate is good."""
+        self.refused: dict[str, int] = {}
         self.success_head: bytes | None = None
         """An HTTP 200 of JSON up to its length, with the headers that ``default_headers`` holds now; None while
         connections are to be closed, so that nobody answers past uvicorn then."""

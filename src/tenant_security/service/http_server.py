@@ -87,7 +87,8 @@ class HttpServer:
     """Serves one ASGI application on one listening socket. Owner of the socket from construction on.
 
     With ``share`` other processes accept from the same socket, and the connections are divided evenly. With ``tls`` it
-    speaks HTTPS only.
+    speaks HTTPS only, and with ``client_names`` only to clients whose certificates have one of these names. A Unix
+    socket stays plain: whoever can open it is on this machine.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class HttpServer:
         protocol: Callable[[Config, EdgeState, dict[str, Any], asyncio.AbstractEventLoop], EdgeProtocol] = EdgeProtocol,
         share: Share | None = None,
         tls: ssl.SSLContext | None = None,
+        client_names: frozenset[str] = frozenset(),
     ) -> None:
         # Keep-alive ends in our sweep; uvicorn's timer, one for every answer, is set out of the way.
         self._config = Config(
@@ -117,10 +119,10 @@ class HttpServer:
         self._port: int = 0 if self._on_unix else listener.getsockname()[1]
         self._server: asyncio.Server | FairAcceptor | None = None
         self._share = share
-        self._tls = tls
+        self._tls = None if self._on_unix else tls
         self._closed = False
         self._draining = False
-        self.state = EdgeState(limits)
+        self.state = EdgeState(limits, client_names if self._tls is not None else frozenset())
 
     @property
     def port(self) -> int:
@@ -156,6 +158,8 @@ class HttpServer:
 
     async def use_tls(self, context: ssl.SSLContext) -> None:
         """Take another certificate for connections that begin from now on."""
+        if self._on_unix:
+            return
         self._tls = context
         if isinstance(self._server, FairAcceptor):
             self._server.tls = context

@@ -78,37 +78,48 @@ def names_of(certificate: Any) -> frozenset[str]:
     return frozenset(value for kind, value in alternatives if kind in ("DNS", "URI"))
 
 
-async def follow(
-    files: TlsFiles,
-    swap: Callable[[ssl.SSLContext], Awaitable[None]],
-    log: structlog.typing.FilteringBoundLogger,
-    look_s: float = _LOOK_S,
-) -> None:
-    """Look at the files from time to time, and use them anew when they have changed, until cancelled."""
-    seen = await asyncio.to_thread(files.stamps)
-    while True:
-        await asyncio.sleep(look_s)
-        now = await asyncio.to_thread(files.stamps)
-        if now != seen and await renew(files, swap, log):
-            seen = now
+class OwnTls:
+    """The certificate of a daemon's servers. Without ``files`` they speak plain HTTP, and everything here does nothing.
 
+    Raises: SettingsError when the files cannot be used at the start.
+    """
 
-async def renew(
-    files: TlsFiles,
-    swap: Callable[[ssl.SSLContext], Awaitable[None]],
-    log: structlog.typing.FilteringBoundLogger,
-) -> bool:
-    """Use the files as they are now; where they cannot be used, keep what there was. Returns which."""
-    try:
-        context = await asyncio.to_thread(files.context)
-    except SettingsError as wrong:
-        log.error(  # noqa: TRY400 - the reasons are all there is to say
-            "the new certificate cannot be used; the old one stays", reason="; ".join(wrong.problems)
-        )
-        return False
-    await swap(context)
-    log.info("the certificate was read again", file=str(files.certificate))
-    return True
+    def __init__(self, files: TlsFiles | None, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._files: Final = files
+        self._log: Final = log
+        self._seen = files.stamps() if files is not None else ()
+        self._uses: list[Callable[[ssl.SSLContext], Awaitable[None]]] = []
+        self.context: Final = files.context() if files is not None else None
+
+    def renews(self, use: Callable[[ssl.SSLContext], Awaitable[None]]) -> None:
+        """Have somebody told of new certificates."""
+        self._uses.append(use)
+
+    async def renew(self) -> bool:
+        """Use the files as they are now; where they cannot be used, keep what there was. Returns which."""
+        if self._files is None:
+            return True
+        seen = await asyncio.to_thread(self._files.stamps)
+        try:
+            context = await asyncio.to_thread(self._files.context)
+        except SettingsError as wrong:
+            self._log.error("the new certificate cannot be used; the old one stays", reason="; ".join(wrong.problems))
+            return False
+        for use in self._uses:
+            await use(context)
+        self._seen = seen
+        self._log.info("the certificate was read again", file=str(self._files.certificate))
+        return True
+
+    async def follow(self, look_s: float = _LOOK_S) -> None:
+        """Look at the files from time to time, and use them anew when they have changed, until cancelled."""
+        tried = self._seen
+        while self._files is not None:
+            await asyncio.sleep(look_s)
+            now = await asyncio.to_thread(self._files.stamps)
+            if now not in (self._seen, tried):
+                await self.renew()
+                tried = now
 
 
 def _stamp(path: Path) -> object:

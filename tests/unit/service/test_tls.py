@@ -17,7 +17,7 @@ from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.logs import configure_logs
 from tenant_security.service.settings import Address
-from tenant_security.service.tls import TlsFiles, follow, names, names_of, renew, tls_files
+from tenant_security.service.tls import OwnTls, TlsFiles, names, names_of, tls_files
 
 # A client whose handshake fails leaves its socket to the collector, in asyncio as in aiohttp.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
@@ -58,9 +58,12 @@ class Place:
             (clients or self.clients).issue_cert(*client_names).configure_cert(context)
         return context
 
-    def serve(self, share: Share | None = None) -> HttpServer:
+    def serve(self, share: Share | None = None, allowed: frozenset[str] = frozenset()) -> HttpServer:
         listener = bind(Address("127.0.0.1", 0), "TEST")
-        return HttpServer(hello, listener, EdgeLimits(), share=share, tls=self.files.context())
+        self.own = OwnTls(self.files, configure_logs("test", 20, self.log))
+        made = HttpServer(hello, listener, EdgeLimits(), share=share, tls=self.own.context, client_names=allowed)
+        self.own.renews(made.use_tls)
+        return made
 
 
 @pytest.fixture
@@ -72,9 +75,9 @@ def place(tmp_path: Path) -> Place:
 async def server(place: Place, request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Any]]:
     started: list[HttpServer] = []
 
-    async def start() -> HttpServer:
+    async def start(allowed: frozenset[str] = frozenset()) -> HttpServer:
         share = Share(make_board(), 0) if request.param else None
-        made = place.serve(share)
+        made = place.serve(share, allowed)
         await made.start()
         started.append(made)
         return made
@@ -120,8 +123,7 @@ async def test_clients_show_a_certificate_of_the_right_authority(place: Place, s
 
 async def test_only_clients_of_allowed_names_are_served(place: Place, server: Any) -> None:
     place.mutual()
-    running = await server()
-    running.state.client_names = names("app.example, other.example")
+    running = await server(names("app.example, other.example"))
     assert (await get(running, place.trusting("app.example")))[0] == 200
     status, text = await get(running, place.trusting("stranger.example"))
     assert (status, "may ask here" in text) == (403, True)
@@ -129,14 +131,13 @@ async def test_only_clients_of_allowed_names_are_served(place: Place, server: An
 
 async def test_a_new_certificate_is_used_without_ending_what_is_open(place: Place, server: Any) -> None:
     running = await server()
-    log = configure_logs("test", 20, place.log)
     async with aiohttp.ClientSession() as session:
         url, before = f"https://127.0.0.1:{running.port}/", place.trusting()
         async with session.get(url, ssl=before) as response:
             assert response.status == 200
         other = trustme.CA()
         place.issue(other)
-        assert await renew(place.files, running.use_tls, log)
+        assert await place.own.renew()
         assert (await get(running, place.trusting(authority=other)))[0] == 200
         with pytest.raises(aiohttp.ClientError):
             await get(running, place.trusting())
@@ -146,9 +147,8 @@ async def test_a_new_certificate_is_used_without_ending_what_is_open(place: Plac
 
 async def test_files_that_cannot_be_used_change_nothing_and_are_named(place: Place, server: Any) -> None:
     running = await server()
-    log = configure_logs("test", 20, place.log)
     place.files.key.write_bytes(b"garbage")
-    assert not await renew(place.files, running.use_tls, log)
+    assert not await place.own.renew()
     assert (await get(running, place.trusting()))[0] == 200
     assert b"the old one stays" in place.log.getvalue()
     assert str(place.files.key).encode() in place.log.getvalue()
@@ -156,8 +156,7 @@ async def test_files_that_cannot_be_used_change_nothing_and_are_named(place: Pla
 
 async def test_a_change_on_disk_is_noticed(place: Place, server: Any) -> None:
     running = await server()
-    log = configure_logs("test", 20, place.log)
-    following = asyncio.create_task(follow(place.files, running.use_tls, log, look_s=0.02))
+    following = asyncio.create_task(place.own.follow(look_s=0.02))
     await asyncio.sleep(0.05)
     other = trustme.CA()
     place.issue(other)
