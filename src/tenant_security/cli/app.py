@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from tenant_security import __version__
-from tenant_security.cli import files, identity, kms, rekey_campaign, snapshot
+from tenant_security.cli import files, identity, kms, rekey_campaign, sink, snapshot
 from tenant_security.errors import SettingsError
 from tenant_security.service.run import EXIT_SETTINGS
 
@@ -37,6 +37,7 @@ With a proxy running:
 app.command(snapshot.app)
 app.command(identity.app)
 app.command(kms.app)
+app.command(sink.app)
 app.command(files.encrypt)
 app.command(files.decrypt)
 app.command(files.inspect)

@@ -21,6 +21,9 @@ REPORT: Final = "DEK_OPERATIONS"
 """Names of the events that the proxy makes itself. They alone carry an ``operation``: an application may report what it
 likes under any name."""
 
+TEST: Final = "SINK_TEST"
+"""What a test of a sink sends, so that nobody takes it for an event."""
+
 SUCCESS: Final = "success"
 FAILURE: Final = "failure"
 

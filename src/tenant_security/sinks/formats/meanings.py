@@ -49,6 +49,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     events.REKEY: Meaning("Data key rekeyed", _API, 3, "api", "change"),
     events.DERIVE: Meaning("Key derived", _API, 2, "api", "access"),
     events.REPORT: Meaning("Data key operations reported", _API, OTHER, "api", "info"),
+    events.TEST: Meaning("Test of a sink", _API, OTHER, "api", "info"),
     "DATA_IMPORT": Meaning("Data imported", _STORE, 5, "database", "change"),
     "DATA_EXPORT": Meaning("Data exported", _STORE, 1, "database", "access"),
     "DATA_ENCRYPT": Meaning("Data encrypted", _STORE, 9, "database", "change"),
