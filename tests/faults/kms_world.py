@@ -12,6 +12,7 @@ import pytest
 from tenant_security.errors import TenantSecurityError
 from tenant_security.kms.caller import KmsCaller, KmsCallRecord
 from tenant_security.kms.catalog import open_key
+from tenant_security.kms.own_identity import OWN_IDENTITIES
 from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.driver import OutboundLimits
@@ -46,7 +47,12 @@ class KmsWorld:
     def open(
         self, config: dict[str, object], *, vendor_owned: bool = False, environ: dict[str, str] | None = None
     ) -> KmsKey:
-        context = KmsContext(now=self.now, vendor_owned=vendor_owned, environ=environ or {})
+        context = KmsContext(
+            now=self.now,
+            vendor_owned=vendor_owned,
+            identities=OWN_IDENTITIES if vendor_owned else frozenset(),
+            environ=environ or {},
+        )
         return open_key(decode_kms_config(json.dumps(config).encode()), context)
 
     def now(self) -> datetime:

@@ -15,6 +15,7 @@ from tenant_security.cli.explain import PROBLEM, explained, fail
 from tenant_security.cli.snapshot import load
 from tenant_security.errors import TenantSecurityError
 from tenant_security.kms.check import DEADLINE_S, check, report_unreadable
+from tenant_security.kms.own_identity import OWN_IDENTITIES
 from tenant_security.kms.provider import KmsContext
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.egress import EgressPolicy, read_allowed
@@ -123,7 +124,9 @@ async def _check_all(candidates: list[Candidate], policy: EgressPolicy) -> list[
 
 
 async def _check_one(config: KmsConfig, policy: EgressPolicy, *, vendor_owned: bool) -> CheckReport:
-    context = KmsContext(now=lambda: datetime.now(UTC), vendor_owned=vendor_owned, environ=os.environ)
+    context = KmsContext(
+        now=lambda: datetime.now(UTC), vendor_owned=vendor_owned, identities=OWN_IDENTITIES, environ=os.environ
+    )
     limits = OutboundLimits(connect_s=_CONNECT_S, attempt_s=DEADLINE_S, shared_s=DEADLINE_S)
     # One for each config: what one signed in with is not another's.
     async with Outbound(limits, egress=policy) as outbound:

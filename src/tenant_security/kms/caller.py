@@ -41,6 +41,8 @@ class KmsCallRecord(NamedTuple):
     retried: bool
     request_id: str
     not_sent: str = ""
+    listed: bool = True
+    """Whether our tables know the provider's code."""
 
 
 class Driver(Protocol):
@@ -103,13 +105,13 @@ class KmsCaller:
             begin=begin,
             began=self._clock(),
         )
-        outcome, provider_code, request_id = "ok", "", ""
+        outcome, provider_code, request_id, listed = "ok", "", "", True
         try:
             return _usable(call, await self._result(call))
         except TenantSecurityError as fault:
             outcome = str(int(fault.code))
             if isinstance(fault, KmsFaultError):
-                provider_code, request_id = fault.provider_code, fault.request_id
+                provider_code, request_id, listed = fault.provider_code, fault.request_id, fault.listed
             if isinstance(fault, NotAskedError):
                 call.not_sent = fault.why.value
             raise
@@ -131,6 +133,7 @@ class KmsCaller:
                         call.tried > 1,
                         request_id,
                         call.not_sent,
+                        listed,
                     )
                 )
 

@@ -41,6 +41,8 @@ class KmsContext(msgspec.Struct, frozen=True, kw_only=True):
     """The time in UTC, for signatures and the lives of tokens."""
     vendor_owned: bool = False
     """Whether the vendor, and not a tenant, owns the configuration."""
+    identities: frozenset[str] = frozenset()
+    """The providers at which the operator lets the vendor's configurations use the proxy's own identity."""
     environ: Mapping[str, str] = {}
     """The clouds' standard variables that say who this proxy itself is, such as ``AWS_WEB_IDENTITY_TOKEN_FILE``."""
 

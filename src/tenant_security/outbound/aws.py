@@ -36,6 +36,15 @@ _SUFFIXES: Final = (
     ("eu-isoe-", "cloud.adc-e.uk"),
     ("us-isof-", "csp.hci.ic.gov"),
 )
+_DUAL_STACK: Final = {
+    "amazonaws.com": "api.aws",
+    "amazonaws.com.cn": "api.amazonwebservices.com.cn",
+    "amazonaws.eu": "api.amazonwebservices.eu",
+    "c2s.ic.gov": "api.aws.ic.gov",
+    "sc2s.sgov.gov": "api.aws.scloud",
+    "cloud.adc-e.uk": "api.cloud-aws.adc-e.uk",
+    "csp.hci.ic.gov": "api.aws.hci.ic.gov",
+}
 
 
 class Identity(NamedTuple):
@@ -81,15 +90,22 @@ class Role(NamedTuple):
         return b"aws-role:" + hashlib.sha256(msgspec.json.encode(parts)).digest()
 
 
-def public_endpoint(service: str, region: str) -> str:
+def public_endpoint(service: str, region: str, *, fips: bool = False, dual_stack: bool = False) -> str:
     """The address of a service in a region, such as ``https://kms.eu-central-1.amazonaws.com/``.
+
+    ``fips``: the one whose cryptography is validated; ``dual_stack``: the one that IPv6 reaches too.
 
     Raises: ValueError when the region does not look like one.
     """
     if not _REGION.fullmatch(region):
         raise ValueError("region is not the name of an AWS region")
     suffix = next((suffix for start, suffix in _SUFFIXES if region.startswith(start)), _PUBLIC_SUFFIX)
-    return f"https://{service}.{region}.{suffix}/"
+    if dual_stack:
+        suffix = _DUAL_STACK[suffix]
+    # In GovCloud the usual STS is the validated one.
+    validated_already = service == "sts" and region.startswith("us-gov-") and not dual_stack
+    host = f"{service}-fips" if fips and not validated_already else service
+    return f"https://{host}.{region}.{suffix}/"
 
 
 def assume_request(role: Role, session_name: str, now: datetime) -> Request:
@@ -122,3 +138,11 @@ def read_session(response: Response, now: datetime) -> Lasting[Identity]:
     if not identity.is_plain:
         raise ValueError("the answer holds no usable temporary keys")
     return Lasting(identity, left_s - EARLY_S, left_s - ON_ITS_WAY_S)
+
+
+def as_given(identity: Identity, left_s: float) -> Lasting[Identity]:
+    """Say for how long keys that the platform gave are used: new ones are asked for five minutes before their end.
+
+    A platform hands out the same keys until shortly before that, so near it they are not asked for at every call.
+    """
+    return Lasting(identity, max(left_s - EARLY_S, min(left_s / 2, 60.0)), left_s - ON_ITS_WAY_S)

@@ -1,9 +1,11 @@
 """How this process calls the tenants' KMSs: the caller with its limits, the open keys, and what is seen of them."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 
@@ -21,6 +23,9 @@ from tenant_security.proxy.settings import ProxySettings
 from tenant_security.service.metrics import Metrics
 from tenant_security.wire.kms.local import LocalKmsConfig
 
+_MOST_TOLD: Final = 200
+"""How many different codes are told of: a peer may make up as many as it likes."""
+
 
 class KmsCalls:
     """Wraps and unwraps with sealed configs. ``opened`` are those that are open now."""
@@ -34,8 +39,11 @@ class KmsCalls:
         activity: Activity | None,
     ) -> None:
         self._allow_local = settings.allow_local_kms
+        self._own_identity = settings.own_identity
         self._outbound = outbound
         self._log = log
+        self._observe = observe
+        self._told: set[tuple[str, str]] = set()
         self._activity = activity
         self._caller = KmsCaller(
             outbound,
@@ -46,9 +54,24 @@ class KmsCalls:
                 in_flight=settings.kms_at_once,
                 waiting_per_tenant=settings.kms_waiting_per_tenant,
             ),
-            observe=observe,
+            observe=self._seen,
         )
         self.opened = OpenedConfigs(self._open)
+
+    def _seen(self, record: KmsCallRecord) -> None:
+        """Count a call; tell the operator of each code that no table lists, once."""
+        self._observe(record)
+        told = (record.provider, record.provider_code)
+        if record.listed or told in self._told or len(self._told) >= _MOST_TOLD:
+            return
+        self._told.add(told)
+        self._log.warning(
+            "a KMS refused with a code that is not in our tables; its HTTP status decided what the caller was told",
+            provider=record.provider,
+            provider_code=record.provider_code,
+            provider_request_id=record.request_id,
+            code=record.outcome,
+        )
 
     def port(self) -> WrapWithKms:
         """What others wrap and unwrap with."""
@@ -119,4 +142,10 @@ class KmsCalls:
                     "it is meant for development (TSP_ALLOW_LOCAL_KMS)",
                 )
             self._log.warning("a config of the local KMS is in use: its key is not in anybody's custody")
-        return open_key(config, KmsContext(now=lambda: datetime.now(UTC), vendor_owned=sealed.shared))
+        context = KmsContext(
+            now=lambda: datetime.now(UTC),
+            vendor_owned=sealed.shared,
+            identities=self._own_identity,
+            environ=os.environ if sealed.shared and self._own_identity else {},
+        )
+        return open_key(config, context)

@@ -42,6 +42,9 @@ class ProxyMetrics:
         )
         self.kms_latency = metrics.histogram("tsp_kms_call_seconds", "Time of KMS calls, waiting included", "provider")
         self.kms_retries = metrics.counter("tsp_kms_retries", "KMS calls that were sent a second time", "provider")
+        self.kms_unlisted = metrics.counter(
+            "tsp_kms_unlisted_refusals", "Refusals of KMSs with a code that no table of ours lists", "provider"
+        )
         self.kms_not_sent = metrics.counter(
             "tsp_kms_calls_not_sent", "KMS calls answered without asking the KMS, by why", "provider", "reason"
         )
@@ -72,3 +75,5 @@ class ProxyMetrics:
         self.kms_latency.observe(call.seconds, call.provider)
         if call.retried:
             self.kms_retries.add(call.provider)
+        if not call.listed:
+            self.kms_unlisted.add(call.provider)

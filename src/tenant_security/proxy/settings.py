@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from tenant_security.errors import SettingsError
+from tenant_security.kms.own_identity import NOBODY, read_own_identity
 from tenant_security.outbound.egress import EgressPolicy, read_allowed, read_denied
 from tenant_security.outbound.special_addresses import Network
 from tenant_security.secret import Secret
@@ -358,6 +359,13 @@ class ProxySettings:
         default=25.0,
         unit="seconds",
         meaning="How long requests in flight may finish after the drain.",
+    )
+    own_identity: frozenset[str] = setting(
+        "TSP_OWN_IDENTITY",
+        read_own_identity,
+        default=NOBODY,
+        meaning="Where the vendor's own KMS configs may use the identity that this proxy's platform gives it: `aws`, "
+        "`azure`, `gcp`, `vault`, divided by commas. Configs that tenants wrote never may (docs/kms/README.md).",
     )
     allow_local_kms: bool = setting(
         "TSP_ALLOW_LOCAL_KMS",

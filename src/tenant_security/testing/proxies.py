@@ -18,7 +18,7 @@ from tenant_security.crypto.aead import random_bytes
 from tenant_security.outbound.driver import Outbound
 from tenant_security.outbound.event_feed import acknowledge_events, lease_events
 from tenant_security.outbound.flow import Request, send
-from tenant_security.proxy.app import Proxy
+from tenant_security.proxy.app import OpenOutbound, Proxy
 from tenant_security.proxy.listeners import Ports
 from tenant_security.proxy.settings import read_proxy_settings
 from tenant_security.secret import Secret
@@ -46,9 +46,10 @@ _SETTINGS: Final = {
 
 
 class Use(NamedTuple):
-    """A config of a tenant's own, of the local KMS, and what the tenant may do with it.
+    """A config of a tenant's own, and what the tenant may do with it.
 
-    ``key`` names the KMS key, which is made when the name is first used; two configs may name the same one.
+    ``key`` names the key of the local KMS, which is made when the name is first used; two configs may name the same
+    one. ``kms`` is a config of another KMS instead, as an admin writes it down.
     """
 
     config: int
@@ -56,6 +57,7 @@ class Use(NamedTuple):
     active: bool = True
     leasing: bool = False
     key: str = ""
+    kms: bytes = b""
 
 
 TENANTS: Final[Mapping[str, tuple[Use, ...]]] = {
@@ -165,10 +167,12 @@ async def running_proxy(
     settings: Mapping[str, str] | None = None,
     *,
     broker_url: str = "",
+    to_kms: OpenOutbound = Outbound,
 ) -> AsyncIterator[RunningProxy]:
     """Run a proxy while the block lasts; ``settings`` are environment names and override the kit's.
 
     With ``broker_url`` its tenants come from that broker, where ``state_dir`` holds the identity's ``service.env``.
+    ``to_kms`` makes the proxy's way to the KMSs, such as to fakes.
 
     Start it again with the same ``state_dir`` and it is the same vendor, the same keys and the same tenant secrets in
     a new process's memory.
@@ -200,7 +204,7 @@ async def running_proxy(
 
         with logging_left_alone():
             log = configure_logs("proxy", read.log_level, lines)
-        group.create_task(Proxy(read, credentials, log, signals).run(on_ready))
+        group.create_task(Proxy(read, credentials, log, signals, outbound=to_kms).run(on_ready))
         await ready.wait()
         try:
             yield running
@@ -220,7 +224,7 @@ def publish(state_dir: Path, tenants: Mapping[str, tuple[Use, ...]], leasing_req
         roster.put_tenant(
             tenant_id,
             [assign(use.config, active=use.active, primary=use.primary, leasing=use.leasing) for use in uses],
-            configs={use.config: local_config(state_dir, use) for use in uses},
+            configs={use.config: use.kms or local_config(state_dir, use) for use in uses},
             leasing_required=tenant_id in leasing_required,
         )
     return write_snapshot(vendor, snapshot, roster).version

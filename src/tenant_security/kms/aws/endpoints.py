@@ -21,13 +21,13 @@ def invalid(what: str) -> KmsFaultError:
     return refusals.invalid(PROVIDER, what)
 
 
-def public_endpoint(service: str, region: str) -> str:
+def public_endpoint(service: str, region: str, *, fips: bool = False, dual_stack: bool = False) -> str:
     """The address of a service in a region, such as ``https://kms.eu-central-1.amazonaws.com/``.
 
     Raises: KmsFaultError 207 when the region does not look like one.
     """
     try:
-        return aws.public_endpoint(service, region)
+        return aws.public_endpoint(service, region, fips=fips, dual_stack=dual_stack)
     except ValueError as wrong:
         raise invalid(f"keyPath.{wrong}") from None
 

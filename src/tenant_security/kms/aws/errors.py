@@ -47,6 +47,10 @@ _STATE: Final = Meaning(
 _KEY_STORE: Final = Meaning(
     Code.KMS_UNREACHABLE, "the key's store did not answer; check a custom or external key store"
 )
+_OWN_TOKEN: Final = Meaning(
+    Code.KMS_AUTHORIZATION_FAILED,
+    "the proxy's own web identity token is refused; its operator must check the identity provider and the role's trust",
+)
 _ACCOUNT: Final = Meaning(Code.KMS_ACCOUNT_ISSUE, "the AWS account is not subscribed to the service; check its billing")
 
 MEANINGS: Final[Mapping[str, Meaning]] = {
@@ -113,6 +117,9 @@ MEANINGS_BY_PHASE: Final[Mapping[tuple[Phase, str], Meaning]] = {
     (Phase.TOKEN, "AccessDenied"): Meaning(
         Code.KMS_AUTHORIZATION_FAILED, "the role may not be assumed; check its trust policy and the external id"
     ),
+    (Phase.TOKEN, "InvalidIdentityToken"): _OWN_TOKEN,
+    (Phase.TOKEN, "IDPRejectedClaim"): _OWN_TOKEN,
+    (Phase.TOKEN, "IDPCommunicationError"): SERVICE,
     (Phase.UNWRAP, "InvalidCiphertextException"): Meaning(
         Code.KMS_UNWRAP_FAILED, "the wrapped key was altered or did not come from AWS KMS"
     ),

@@ -15,11 +15,13 @@ import msgspec
 from tenant_security.errors import Code
 from tenant_security.kms.aws.endpoints import PROVIDER, invalid, own_endpoint, public_endpoint
 from tenant_security.kms.aws.errors import REFUSED_SESSION, fault, unusable
-from tenant_security.kms.aws.role import assume
+from tenant_security.kms.aws.own import OwnIdentity
+from tenant_security.kms.aws.role import RoleToPlay, Way
+from tenant_security.kms.own_identity import may_be_itself
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
-from tenant_security.outbound.aws import Identity, Role
-from tenant_security.outbound.flow import Flow, Request, forget, send, shared
+from tenant_security.outbound.aws import Identity
+from tenant_security.outbound.flow import Flow, Request, send
 from tenant_security.outbound.sigv4 import sign
 from tenant_security.wire.kms.aws import AwsKmsConfig
 
@@ -50,38 +52,40 @@ _Members = dict[str, str | bytes]
 
 
 class AwsKmsKey:
-    """One AWS KMS key, used with an access key or with a role that the access key assumes.
+    """One AWS KMS key, used with an access key or the proxy's own identity, or with a role that either assumes.
 
     Raises: KmsFaultError 207 when the configuration cannot work whatever AWS says.
     """
 
-    __slots__ = ("_endpoint", "_identity", "_is_public", "_key_id", "_now", "_region", "_role", "_role_key")
+    __slots__ = ("_endpoint", "_is_public", "_key_id", "_now", "_region", "_way")
 
     provider = PROVIDER.id
 
     def __init__(self, config: AwsKmsConfig, context: KmsContext) -> None:
         credentials, region = config.credentials, config.key_path.region
-        identity = Identity(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
-        if not identity.is_plain:
-            raise invalid("the credentials hold a space or a character that no AWS key has")
-        if credentials.external_id is not None and credentials.role_arn is None:
-            raise invalid("credentials.externalId needs credentials.roleArn")
-        self._endpoint = public_endpoint("kms", region)
-        sts_endpoint = public_endpoint("sts", region)
+        self._endpoint = public_endpoint("kms", region, fips=config.fips, dual_stack=config.dual_stack)
+        sts = sts_public = public_endpoint("sts", region, fips=config.fips, dual_stack=config.dual_stack)
         if config.endpoint is not None:
             self._endpoint = own_endpoint(config.endpoint, "endpoint")
         if config.sts_endpoint is not None:
-            sts_endpoint = own_endpoint(config.sts_endpoint, "stsEndpoint")
+            sts = own_endpoint(config.sts_endpoint, "stsEndpoint")
         self._is_public = config.endpoint is None and config.sts_endpoint is None
-        self._identity = identity
+        signer: Identity | OwnIdentity
+        if credentials.workload_identity:
+            may_be_itself(PROVIDER, context, "credentials.workloadIdentity", "use a role and an access key")
+            # The proxy's own token goes to AWS itself and to no address that a configuration names.
+            signer = OwnIdentity(context, sts_public)
+        else:
+            assert credentials.access_key_id is not None
+            assert credentials.secret_access_key is not None
+            signer = Identity(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+            if not signer.is_plain:
+                raise invalid("the credentials hold a space or a character that no AWS key has")
+        role = None if credentials.role_arn is None else RoleToPlay(credentials.role_arn, credentials.external_id, sts)
+        self._way = Way(signer, role, region, context.now)
         self._key_id = config.key_path.key_id
         self._now = context.now
         self._region = region
-        self._role: Role | None = None
-        self._role_key = b""
-        if credentials.role_arn is not None:
-            self._role = Role(credentials.role_arn, credentials.external_id, identity, sts_endpoint, region)
-            self._role_key = self._role.key()
 
     def wrap(self, key: bytes) -> Flow[bytes]:
         """Encrypt 32 bytes; return the CiphertextBlob."""
@@ -103,27 +107,22 @@ class AwsKmsKey:
 
     def _call(self, phase: Phase, operation: str, asked: _Members, kind: type[Reply]) -> Flow[Reply]:
         try:
-            if self._role is None:
-                return (yield from self._ask(phase, operation, asked, kind, self._identity))
-            return (yield from self._ask_as(self._role, phase, operation, asked, kind))
+            identity = yield from self._way.identity()
+            try:
+                return (yield from self._ask(phase, operation, asked, kind, identity))
+            except KmsFaultError as refused:
+                if refused.provider_code not in REFUSED_SESSION or not self._way.is_renewable:
+                    raise
+            # They may have been revoked, or ended early: new ones once, never twice.
+            yield from self._way.forget()
+            identity = yield from self._way.identity()
+            return (yield from self._ask(phase, operation, asked, kind, identity))
         except KmsFaultError as refused:
             if refused.code is Code.UNKNOWN_ERROR and not self._is_public:
                 # Behind an endpoint of the tenant's own, what is said of our clock is the tenant's word alone. It must
                 # not make us answer 5xx, by which load balancers tell a broken proxy.
                 refused.http_status = _TENANT_FAULT_STATUS
             raise
-
-    def _ask_as(self, role: Role, phase: Phase, operation: str, asked: _Members, kind: type[Reply]) -> Flow[Reply]:
-        """Ask with the role's temporary keys; where AWS refuses them, once more with new ones."""
-        identity = yield from shared(self._role_key, lambda: assume(role, self._now))
-        try:
-            return (yield from self._ask(phase, operation, asked, kind, identity))
-        except KmsFaultError as refused:
-            if refused.provider_code not in REFUSED_SESSION:
-                raise
-        yield from forget(self._role_key)
-        identity = yield from shared(self._role_key, lambda: assume(role, self._now))
-        return (yield from self._ask(phase, operation, asked, kind, identity))
 
     def _ask(self, phase: Phase, operation: str, asked: _Members, kind: type[Reply], identity: Identity) -> Flow[Reply]:
         headers = (

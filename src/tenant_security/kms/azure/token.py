@@ -15,6 +15,7 @@ import msgspec
 from tenant_security.errors import Code
 from tenant_security.kms.azure.clouds import PROVIDER, Cloud, invalid
 from tenant_security.kms.azure.errors import token_fault, unusable
+from tenant_security.kms.own_identity import may_be_itself
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
 from tenant_security.outbound import entra
@@ -106,8 +107,7 @@ def access_token(way: SignIn) -> Flow[Lasting[Secret[str]]]:
 
 
 def _as_ourselves(credentials: AzureCredentials, cloud: Cloud, context: KmsContext) -> SignIn:
-    if not context.vendor_owned:
-        raise invalid("credentials.workloadIdentity is for configurations of the vendor's own; use an application")
+    may_be_itself(PROVIDER, context, "credentials.workloadIdentity", "use an application")
     file = context.environ.get("AZURE_FEDERATED_TOKEN_FILE", "")
     if not file:
         raise invalid("the proxy has no workload identity: its operator must set AZURE_FEDERATED_TOKEN_FILE")

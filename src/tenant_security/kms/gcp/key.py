@@ -21,6 +21,7 @@ from tenant_security.kms.gcp.errors import damaged, fault, unusable
 from tenant_security.kms.gcp.federation import ProxyIdentity
 from tenant_security.kms.gcp.private_key import read_private_key
 from tenant_security.kms.gcp.token import OK, Identity, ServiceAccount, Token
+from tenant_security.kms.own_identity import may_be_itself
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
 from tenant_security.outbound.flow import Flow, Request, forget, send, shared
@@ -133,11 +134,7 @@ class GcpKmsKey:
 def _identity(config: GcpKmsConfig, context: KmsContext, endpoint: str) -> Identity:
     credentials = config.credentials
     if credentials.workload_identity:
-        if not context.vendor_owned:
-            raise invalid(
-                "credentials.workload_identity is for configurations of the vendor's own only;"
-                " give client_email and private_key"
-            )
+        may_be_itself(PROVIDER, context, "credentials.workload_identity", "give client_email and private_key")
         if not is_googles(endpoint):
             raise invalid("with credentials.workload_identity, endpoint must be one of googleapis.com")
         return ProxyIdentity(credentials.client_email, context)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tenant_security.errors import Code
+from tenant_security.kms.own_identity import may_be_itself
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.refusals import Phase
 from tenant_security.kms.vault.errors import PROVIDER, fault, invalid, unusable
@@ -129,8 +130,7 @@ def sign_in_with(credentials: VaultCredentials, context: KmsContext) -> SignIn |
         if not credentials.secret_id.reveal().isprintable():
             raise invalid("credentials.secretId holds a character that no secret id has, such as a line break")
         return SignIn(credentials.auth_mount or "approle", credentials.role_id, credentials.secret_id, None)
-    if not context.vendor_owned:
-        raise invalid("credentials.workloadIdentity is for configurations of the vendor's own; use an AppRole")
+    may_be_itself(PROVIDER, context, "credentials.workloadIdentity", "use an AppRole")
     file = context.environ.get(TOKEN_FILE) or USUAL_TOKEN_FILE
     return SignIn(credentials.auth_mount or "kubernetes", credentials.role or "", None, Path(file))
 

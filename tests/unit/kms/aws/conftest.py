@@ -1,6 +1,7 @@
 """A stage on which an AWS key plays against scripted answers, without a socket or a clock."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -8,7 +9,16 @@ import pytest
 
 from tenant_security.kms.aws.key import AwsKmsKey
 from tenant_security.kms.provider import KmsContext
-from tenant_security.outbound.flow import Flow, Forget, Lasting, Request, Response, Shared, UnreachableError
+from tenant_security.outbound.flow import (
+    Flow,
+    Forget,
+    Lasting,
+    ReadFile,
+    Request,
+    Response,
+    Shared,
+    UnreachableError,
+)
 from tenant_security.wire.kms.aws import AwsKmsConfig
 from tenant_security.wire.kms_configs import decode_kms_config
 
@@ -26,20 +36,32 @@ class Stage:
         self.answers: list[Response | UnreachableError] = []
         self.requests: list[Request] = []
         self.kept: dict[object, Lasting[object]] = {}
+        self.files: dict[Path, bytes] = {}
+        self.environ: dict[str, str] = {}
+        self.vendor_owned = False
+        self.identities: frozenset[str] = frozenset()
 
-    def key(self, *, key_id: str = KEY_ARN, region: str = "eu-central-1", **changes: str | None) -> AwsKmsKey:
+    def key(self, *, key_id: str = KEY_ARN, region: str = "eu-central-1", **changes: object) -> AwsKmsKey:
         """A key whose configuration differs from the usual one in these members."""
         credentials = {"accessKeyId": "AKIDEXAMPLE", "secretAccessKey": "very/secret+key"}
+        if changes.get("workloadIdentity"):
+            credentials = {}
         credentials |= {
             name: changes.pop(name)
-            for name in ("accessKeyId", "secretAccessKey", "sessionToken", "roleArn", "externalId")
+            for name in ("accessKeyId", "secretAccessKey", "sessionToken", "roleArn", "externalId", "workloadIdentity")
             if name in changes
         }
         config = {"type": "AWS", "version": 1, "credentials": credentials}
         config |= {"keyPath": {"keyID": key_id, "region": region}, **changes}
         decoded = decode_kms_config(msgspec.json.encode(config))
         assert isinstance(decoded, AwsKmsConfig)
-        return AwsKmsKey(decoded, KmsContext(now=lambda: self.now))
+        context = KmsContext(
+            now=lambda: self.now,
+            vendor_owned=self.vendor_owned,
+            identities=self.identities,
+            environ=self.environ,
+        )
+        return AwsKmsKey(decoded, context)
 
     def run(self, flow: Flow[T]) -> T:
         try:
@@ -55,8 +77,11 @@ class Stage:
                             self.kept[key] = self.run(make())
                         effect = flow.send(self.kept[key].value)
                     case Forget(key):
-                        del self.kept[key]
+                        self.kept.pop(key, None)
                         effect = flow.send(None)
+                    case ReadFile(path, _):
+                        content = self.files.get(path)
+                        effect = flow.throw(FileNotFoundError(path)) if content is None else flow.send(content)
         except StopIteration as end:
             return end.value
 

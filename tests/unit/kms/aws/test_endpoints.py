@@ -1,5 +1,6 @@
 import botocore.session
 import pytest
+from botocore.endpoint_provider import EndpointProvider
 
 from tenant_security.kms.aws.endpoints import own_endpoint, public_endpoint
 from tenant_security.kms.provider import KmsFaultError
@@ -24,6 +25,20 @@ def test_every_region_has_the_endpoint_that_botocore_gives_it(region, service):
     client = SESSION.create_client(service, region, aws_access_key_id="a", aws_secret_access_key="b")
 
     assert public_endpoint(service, region) == f"{client.meta.endpoint_url}/"
+
+
+@pytest.mark.parametrize("dual_stack", [False, True])
+@pytest.mark.parametrize("fips", [False, True])
+@pytest.mark.parametrize("service", ["kms", "sts"])
+def test_every_region_has_the_endpoints_that_botocores_rules_give_it(service, fips, dual_stack):
+    loader = SESSION.get_component("data_loader")
+    rules = loader.load_service_model(service, "endpoint-rule-set-1")
+    provider = EndpointProvider(rules, loader.load_data("partitions"))
+    for region in REGIONS:
+        asked = {"Region": region, "UseFIPS": fips, "UseDualStack": dual_stack}
+        asked |= {"UseGlobalEndpoint": False} if service == "sts" else {}
+        theirs = f"{provider.resolve_endpoint(**asked).url}/"
+        assert public_endpoint(service, region, fips=fips, dual_stack=dual_stack) == theirs
 
 
 @pytest.mark.parametrize(

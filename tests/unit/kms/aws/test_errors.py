@@ -34,9 +34,13 @@ def test_every_code_means_what_is_promised(code, names):
         assert classify(Phase.UNWRAP, 400, name)[0].code is code, name
 
 
-@pytest.mark.parametrize(("service", "operation"), [("kms", "Encrypt"), ("kms", "Decrypt"), ("sts", "AssumeRole")])
+OPERATIONS = [("kms", "Encrypt"), ("kms", "Decrypt"), ("sts", "AssumeRole"), ("sts", "AssumeRoleWithWebIdentity")]
+
+
+@pytest.mark.parametrize(("service", "operation"), OPERATIONS)
 def test_every_error_of_awss_model_is_in_the_table(service, operation):
     phases = {"Encrypt": Phase.WRAP, "Decrypt": Phase.UNWRAP, "AssumeRole": Phase.TOKEN}
+    phases["AssumeRoleWithWebIdentity"] = Phase.TOKEN
     shapes = SESSION.get_service_model(service).operation_model(operation).error_shapes
 
     assert shapes

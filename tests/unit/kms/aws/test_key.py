@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 import msgspec
 import pytest
 
-from tenant_security.errors import Code
+from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.aws.key import MAX_BLOB_BYTES
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.outbound.flow import Flow, Reason, Request, Response, UnreachableError
@@ -328,7 +328,7 @@ def test_a_session_that_would_end_at_once_is_used_and_not_kept_fresh(stage):
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_before_any_call(stage, changes, word):
-    with pytest.raises(KmsFaultError) as caught:
+    with pytest.raises(TenantSecurityError) as caught:
         stage.key(**changes)
 
     assert caught.value.code is Code.KMS_CONFIGURATION_INVALID

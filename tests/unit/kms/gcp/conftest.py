@@ -56,7 +56,12 @@ class Stage:
         """A key whose configuration differs from the usual one in these members."""
         return GcpKmsKey(
             self.config(**changes),
-            KmsContext(now=lambda: self.now, vendor_owned=self.vendor_owned, environ=self.environ),
+            KmsContext(
+                now=lambda: self.now,
+                vendor_owned=self.vendor_owned,
+                identities=frozenset({"gcp"}),
+                environ=self.environ,
+            ),
         )
 
     def config(self, **changes: object) -> GcpKmsConfig:
