@@ -7,6 +7,7 @@
 
 import argparse
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ import msgspec
 from docs import events
 from tenant_security.bridge.settings import BridgeSettings
 from tenant_security.broker.settings import BrokerSettings
+from tenant_security.logdriver.producers import addresses_of
+from tenant_security.logdriver.settings import LogdriverSettings
 from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.openapi import openapi_document
 from tenant_security.proxy.settings import ProxySettings
@@ -50,6 +53,10 @@ def default_of(each: Setting[Any]) -> str:
     match each.default:
         case bool():
             text = str(each.default).lower()
+        case Enum():
+            text = str(each.default.value)
+        case tuple():
+            text = addresses_of(each.default)
         case float():
             text = f"{each.default:g}"
         case _:
@@ -57,7 +64,12 @@ def default_of(each: Setting[Any]) -> str:
     return f"`{text}`"
 
 
-DAEMONS: dict[str, type[Any]] = {"Proxy": ProxySettings, "Broker": BrokerSettings, "Vendor bridge": BridgeSettings}
+DAEMONS: dict[str, type[Any]] = {
+    "Proxy": ProxySettings,
+    "Logdriver": LogdriverSettings,
+    "Broker": BrokerSettings,
+    "Vendor bridge": BridgeSettings,
+}
 """Whose settings ``settings.md`` has, in its order."""
 
 

@@ -15,6 +15,9 @@ Shape, in TOML::
       { id = 1, primary = true, leasing = true },        # the vendor's config 1
       { id = 20, active = false, configFile = "a.json" } # the tenant's own, from a file beside this one
     ]
+    sinks = [                            # where the tenant's events go
+      { id = 21, config = { type = "WEBHOOK", version = 1, url = "https://...", signingSecret = "..." } }
+    ]
 
 Who is not described is left out of the snapshot. What is described as before keeps its version and signature.
 
@@ -31,6 +34,7 @@ import msgspec
 from tenant_security.authoring.roster import Roster, assign
 from tenant_security.errors import TenantSecurityError
 from tenant_security.wire import snapshot as words
+from tenant_security.wire.sink_configs import SinkConfigError
 
 
 class DescribedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -52,11 +56,20 @@ class SharedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     config_file: str | None = None
 
 
+class DescribedSink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A sink config of a tenant, inline or in a file."""
+
+    id: words.ConfigId
+    config: dict[str, Any] | None = None
+    config_file: str | None = None
+
+
 class DescribedTenant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A tenant and what it may use."""
 
     id: words.TenantId
     configs: tuple[DescribedConfig, ...] = ()
+    sinks: tuple[DescribedSink, ...] = ()
     leasing_required: bool = False
 
 
@@ -131,7 +144,7 @@ def apply_description(description: Description, roster: Roster, beside: Path) ->
         try:
             if _put_tenant(tenant, roster, beside):
                 changed.append(f"tenant {tenant.id!r}")
-        except (TenantSecurityError, ValueError) as wrong:
+        except (TenantSecurityError, SinkConfigError, ValueError) as wrong:
             problems.append(f"tenant {tenant.id!r}: {wrong}")
     if problems:
         raise DescriptionError(problems)
@@ -160,10 +173,11 @@ def _put_tenant(tenant: DescribedTenant, roster: Roster, beside: Path) -> bool:
         assign(config.id, active=config.active, primary=config.primary, leasing=config.leasing)
         for config in tenant.configs
     ]
-    return roster.put_tenant(tenant.id, assignments, configs=own, leasing_required=tenant.leasing_required)
+    sinks = {sink.id: config_text(sink, beside) for sink in tenant.sinks}
+    return roster.put_tenant(tenant.id, assignments, configs=own, sinks=sinks, leasing_required=tenant.leasing_required)
 
 
-def config_text(described: DescribedConfig | SharedConfig, beside: Path) -> bytes:
+def config_text(described: DescribedConfig | SharedConfig | DescribedSink, beside: Path) -> bytes:
     """Return a described config's JSON; ``beside`` is the directory that config files are named from.
 
     Raises: ValueError.

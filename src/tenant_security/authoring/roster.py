@@ -7,7 +7,7 @@ higher version and a new signature.
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,6 +20,7 @@ from tenant_security.trust.entries import verify_authors, verify_config, verify_
 from tenant_security.trust.refusal import BadEntryError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.kms_configs import decode_kms_config
+from tenant_security.wire.sink_configs import decode_sink_config
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -110,20 +111,28 @@ class Roster:
         assignments: Iterable[words.RecordAssignment],
         *,
         configs: Mapping[int, bytes] | None = None,
+        sinks: Mapping[int, bytes] | None = None,
         leasing_required: bool = False,
     ) -> bool:
-        """Set a tenant: what it may use, and its own configs as JSON. Returns whether that changed anything.
+        """Set a tenant: what it may use, its own configs and where its events go, as JSON. Returns whether it changed.
 
-        Raises: TenantSecurityError 207 when a config is not one that proxies can read; ValueError when an assigned
-        config is nowhere, is assigned twice, or more than one is primary.
+        Raises: TenantSecurityError 207 when a config is not one that proxies can read, SinkConfigError when a sink is
+        not one that logdrivers can; ValueError when an assigned config is nowhere, is assigned twice, more than one is
+        primary, or a sink has the id of a config.
         """
         wanted = tuple(assignments)
         old = self.tenants.get(tenant_id)
         _check(tenant_id, wanted, {*self.shared, *self.known_shared, *(configs or {})})
+        if twice := set(sinks or {}) & {*self.shared, *self.known_shared, *(configs or {})}:
+            raise ValueError(f"tenant {tenant_id!r} has a sink and a KMS config with the id {min(twice)}")
         before = old.configs if old else {}
         sealed = {
             number: self._sealed(tenant_id, number, text, before.get(number))
             for number, text in (configs or {}).items()
+        }
+        sealed |= {
+            number: self._sealed(tenant_id, number, text, before.get(number), kind="sink")
+            for number, text in (sinks or {}).items()
         }
         if old and (old.record.assignments, old.record.leasing_required, old.configs) == (
             wanted,
@@ -215,15 +224,27 @@ class Roster:
         return msgspec.structs.replace(envelope, wrap=documents.wrap_dek(dek, envelope.header, segment))
 
     def _sealed(
-        self, owner: str, config_id: int, config_json: bytes, old: words.ConfigEnvelope | None
+        self,
+        owner: str,
+        config_id: int,
+        config_json: bytes,
+        old: words.ConfigEnvelope | None,
+        *,
+        kind: Literal["kms", "sink"] = "kms",
     ) -> words.ConfigEnvelope:
-        decode_kms_config(config_json)
-        if old is None:
-            return self._vendor.seal_config(owner, config_id, config_json, segment=self._segment)
-        if self._says(old, config_json):
-            return old
-        version = words.decode(words.ConfigHeader, old.header).version
-        return self._vendor.seal_config(owner, config_id, config_json, version=version, segment=self._segment)
+        if kind == "sink":
+            decode_sink_config(config_json)
+        else:
+            decode_kms_config(config_json)
+        version = 0
+        if old is not None:
+            before = words.decode(words.ConfigHeader, old.header)
+            if before.kind == kind and self._says(old, config_json):
+                return old
+            version = before.version
+        return self._vendor.seal_config(
+            owner, config_id, config_json, kind=kind, version=version, segment=self._segment
+        )
 
     def _says(self, envelope: words.ConfigEnvelope, config_json: bytes) -> bool:
         """Whether a sealed config holds exactly this; a config that cannot be opened any more does not."""

@@ -15,7 +15,7 @@ Owner: one process at a time.
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -286,7 +286,14 @@ class Vendor:
         return self._opening[at]
 
     def seal_config(
-        self, tenant: str, config_id: int, config_json: bytes, *, version: int = 0, segment: int = 1
+        self,
+        tenant: str,
+        config_id: int,
+        config_json: bytes,
+        *,
+        kind: Literal["kms", "sink"] = "kms",
+        version: int = 0,
+        segment: int = 1,
     ) -> words.ConfigEnvelope:
         """Seal and sign a config of a tenant, or of the vendor when ``tenant`` is empty, after the last ``version``."""
         now_s = self.now_s()
@@ -294,7 +301,7 @@ class Vendor:
             vendor=self.id,
             tenant=tenant,
             config=config_id,
-            kind="kms",
+            kind=kind,
             version=next_version(version, now_s),
             created=now_s,
         )

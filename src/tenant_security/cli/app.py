@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from tenant_security import __version__
-from tenant_security.cli import files, identity, kms, rekey_campaign, sink, snapshot
+from tenant_security.cli import events, files, identity, kms, rekey_campaign, sink, snapshot
 from tenant_security.errors import SettingsError
 from tenant_security.service.run import EXIT_SETTINGS
 
@@ -24,6 +24,7 @@ In production:
     tenant-security snapshot build ...  describe tenants and their KMS configs, get one sealed, signed file
     tenant-security identity new ...    make the identity of a proxy and its env file
     tenant-security proxy               run the Tenant Security Proxy with that env file
+    tenant-security logdriver           deliver tenants' events to their sinks; events looks into its spool
     tenant-security bridge              run the vendor bridge, for automation
 
 With a proxy running:
@@ -38,6 +39,7 @@ app.command(snapshot.app)
 app.command(identity.app)
 app.command(kms.app)
 app.command(sink.app)
+app.command(events.app)
 app.command(files.encrypt)
 app.command(files.decrypt)
 app.command(files.inspect)
@@ -69,6 +71,33 @@ def proxy(*, workers: int | None = None, check: bool = False, settings: bool = F
         settings_table.print_settings("proxy", ProxySettings)
     else:
         run_proxy.run(check_only=check, workers=workers)
+
+
+@app.command
+def logdriver(*, check: bool = False, settings: bool = False) -> None:
+    """Run the Tenant Security Logdriver. All of its settings are environment variables.
+
+    Events of tenants without a sink go to standard output, the log to standard error.
+
+    Signals: SIGHUP reads the tenants again; SIGTERM and Ctrl-C deliver what can be delivered at once and stop, a
+    second one stops without that. What is not delivered is delivered after the next start.
+
+    Exit codes: 0 stopped as asked; 78 the settings are wrong (every problem is printed).
+
+    Parameters
+    ----------
+    check
+        Read the settings and say what is wrong with them, without starting.
+    settings
+        Print every setting with its default and meaning, without starting.
+    """
+    from tenant_security.cli import run_logdriver, settings_table  # noqa: PLC0415 - these load what the server needs
+    from tenant_security.logdriver.settings import LogdriverSettings  # noqa: PLC0415
+
+    if settings:
+        settings_table.print_settings("logdriver", LogdriverSettings)
+    else:
+        run_logdriver.run(check_only=check)
 
 
 @app.command

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from tenant_security import __version__
+from tenant_security.directory.open_source import BROKER_LIMITS, broker_account, open_source
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.directory.source import SnapshotSource
 from tenant_security.directory.tenants import TenantDirectory
@@ -17,7 +18,7 @@ from tenant_security.errors import SettingsError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.api import ProxyApi
-from tenant_security.proxy.broker_link import LIMITS, Reporter, broker_account, open_source, runner
+from tenant_security.proxy.broker_link import Reporter, runner, source_settings
 from tenant_security.proxy.broker_secrets import BrokerSecrets
 from tenant_security.proxy.connection_tests import ConnectionTests
 from tenant_security.proxy.event_feed import EventFeed
@@ -33,7 +34,6 @@ from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
 from tenant_security.proxy.listeners import Listeners, Ports, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.operations import BatchLimits, Operations
-from tenant_security.proxy.ops import OpsApi, Stage
 from tenant_security.proxy.outbox import Outbox
 from tenant_security.proxy.secret_store import NoSecretStore, SecretFile, SecretStore
 from tenant_security.proxy.settings import ProxySettings
@@ -44,6 +44,7 @@ from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer
 from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
+from tenant_security.service.ops import OpsApi, Stage
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.service.tls import OwnTls
@@ -114,7 +115,7 @@ class Proxy:
         self._api_keys = ApiKeys(settings.api_keys)
         self._on_withdrawn: Callable[[], None] = lambda: None
         self._on_work: Callable[[], object] = lambda: None
-        self._account = broker_account(settings, credentials)
+        self._account = broker_account(source_settings(settings), credentials)
         self._tls = OwnTls(settings.tls, log)
         self._listeners, self._store = _open(settings, listeners)
 
@@ -140,12 +141,12 @@ class Proxy:
         with closing(self._store):
             async with (
                 self._outbound(limits, egress=self._settings.egress) as outbound,
-                Outbound(LIMITS) as to_broker,
+                Outbound(BROKER_LIMITS) as to_broker,
                 asyncio.TaskGroup() as group,
             ):
                 background = Background(group)
                 source = open_source(
-                    self._settings,
+                    source_settings(self._settings),
                     self._credentials,
                     self._account,
                     to_broker,
@@ -295,7 +296,7 @@ class Proxy:
         if self._listeners.events is None:
             background.start(write_event_lines(outbox, self._log))
             return None
-        feed = EventFeed(outbox, self._api_keys, recorder.instance)
+        feed = EventFeed(outbox, ApiKeys(self._settings.event_keys), recorder.instance)
         server = HttpServer(
             feed,
             self._listeners.events,

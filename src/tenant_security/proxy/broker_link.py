@@ -6,85 +6,38 @@ The broker is never on the way of a key operation: what it says last is in memor
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from tenant_security import __version__
-from tenant_security.crypto.signing import SigningKey
-from tenant_security.directory.broker_source import BrokerSource
+from tenant_security.directory.open_source import SourceSettings
 from tenant_security.directory.refresher import DirectoryRefresher
-from tenant_security.directory.snapshot_file import SnapshotFile
-from tenant_security.errors import SettingsError
 from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError, send_status
-from tenant_security.outbound.driver import Outbound, OutboundLimits
+from tenant_security.outbound.driver import Outbound
 from tenant_security.outbound.flow import Flow, UnreachableError
 from tenant_security.proxy.fleet_report import Activity
-from tenant_security.proxy.ops import Health
 from tenant_security.proxy.settings import ProxySettings
+from tenant_security.service.ops import Health
 from tenant_security.wire.service_api import Status
-from tenant_security.wire.service_env import ServiceCredentials
 
-LIMITS: Final = OutboundLimits(connect_s=2.0, attempt_s=10.0, connections=64)
-"""A session of its own: a broker that hangs takes no connection from a KMS."""
 _REQUEST_S: Final = 10.0
 _JITTER: Final = 0.2
 _REASON_LETTERS: Final = 300
 
 
-def broker_account(settings: ProxySettings, credentials: ServiceCredentials) -> BrokerAccount | None:
-    """Return who this proxy is at its broker; None where it reads a file. Raises: SettingsError."""
-    if settings.broker_url is None:
-        return None
-    authorities = b"" if settings.broker_ca_file is None else _read(settings.broker_ca_file)
-    return BrokerAccount(
+def source_settings(settings: ProxySettings) -> SourceSettings:
+    """Where this proxy's tenants come from."""
+    return SourceSettings(
+        settings.snapshot_file,
         settings.broker_url,
-        SigningKey(credentials.signing_seed),
-        lambda: int(time.time()),
-        lambda: uuid.uuid4().hex,
-        authorities,
+        settings.broker_ca_file,
+        settings.config_cache,
+        settings.config_wait_s,
+        settings.refresh_s,
+        settings.snapshot_bytes,
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as failure:
-        raise SettingsError([f"CONFIG_BROKER_CA_FILE: {path}: {failure.strerror or failure}"]) from failure
-
-
-def open_source(
-    settings: ProxySettings,
-    credentials: ServiceCredentials,
-    account: BrokerAccount | None,
-    outbound: Outbound,
-    on_work: Callable[[], object],
-) -> BrokerSource | SnapshotFile:
-    """Open where the tenants come from. Raises: SettingsError when the cache directory cannot be used."""
-    if account is None:
-        assert settings.snapshot_file is not None
-        return SnapshotFile(settings.snapshot_file, period_s=settings.refresh_s)
-
-    async def run(flow: Flow[Any], within_s: float) -> Any:
-        return await outbound.run(flow, deadline_s=within_s)
-
-    waits = settings.config_wait_s
-    try:
-        return BrokerSource(
-            account,
-            credentials.segment_id,
-            run,
-            cache=settings.config_cache,
-            wait_s=waits,
-            period_s=1.0 if waits else settings.refresh_s,
-            cap_bytes=settings.snapshot_bytes,
-            on_work=on_work,
-        )
-    except OSError as failure:
-        raise SettingsError([f"TSP_CONFIG_CACHE_DIR: {failure.strerror or failure}"]) from failure
 
 
 Run = Callable[[Flow[Any]], Awaitable[Any]]

@@ -70,19 +70,26 @@ class EventFeed:
             return wrong_method("POST")
         body = await read_body(scope, receive, REQUEST_BYTES)
         if path == LEASE_PATH:
-            return await self._lease(decode_request(LeaseRequest, body))
+            return await self._lease(decode_request(LeaseRequest, body), receive)
         if path == WAIT_PATH:
             return await self._wait(decode_request(LeaseRequest, body))
         return self._acknowledge(decode_request(Acknowledgement, body))
 
-    async def _lease(self, request: LeaseRequest) -> Reply:
+    async def _lease(self, request: LeaseRequest, receive: Receive) -> Reply:
+        lending = asyncio.ensure_future(self._outbox.lend(request.most))
+        # Who goes away while there is nothing must not be lent what comes next: nobody else would get it for a while.
+        leaving = asyncio.ensure_future(_left(receive))
         try:
-            async with asyncio.timeout(request.wait_millis / 1000):
-                batch = await self._outbox.lend(request.most)
-        except TimeoutError:
+            await asyncio.wait(
+                {lending, leaving}, timeout=request.wait_millis / 1000, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            leaving.cancel()
+            if not lending.done():
+                lending.cancel()
+        if not lending.done() or not lending.result().events:
             return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, None, [])))
-        if not batch.events:
-            return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, None, [])))
+        batch = lending.result()
         asyncio.get_running_loop().call_later(self._within_s, self._outbox.take_back, batch.number)
         rendered = [msgspec.Raw(native_json(event)) for event in batch.events]
         return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, batch.number, rendered)))
@@ -101,3 +108,9 @@ class EventFeed:
                 http_status=409,
             )
         return Reply(200, NULL)
+
+
+async def _left(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -177,6 +177,11 @@ class ProxySettings:
         default=True,
         meaning="Whether logdrivers fetch the events. false: each event is a line on standard output.",
     )
+    events_token: Secret[str] | None = setting(
+        "TSP_EVENTS_TOKEN",
+        secret,
+        meaning="What logdrivers show on the events port in place of the API key. Leaked: its holder takes events.",
+    )
     send_high_water_mark: int = setting(
         "TSP_SEND_HIGH_WATER_MARK",
         integer(0, 10_000_000),
@@ -398,6 +403,11 @@ class ProxySettings:
     def events_address(self) -> Address:
         """Where logdrivers fetch events."""
         return self.events_bind_address or Address(self.bind_address, 5555)
+
+    @property
+    def event_keys(self) -> list[Secret[str]]:
+        """What logdrivers may show: the token where there is one, and then no API key."""
+        return self.api_keys if self.events_token is None else [self.events_token]
 
     @property
     def api_keys(self) -> list[Secret[str]]:

@@ -8,11 +8,11 @@ from tenant_security import __version__
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.proxy.leasing import LeaseBook
 from tenant_security.proxy.opened_configs import OpenedConfigs
-from tenant_security.proxy.ops import STATUS, Check, Health, Stage
 from tenant_security.proxy.outbox import Outbox
 from tenant_security.proxy.tenant_secrets import TenantSecrets
 from tenant_security.service.http_server import HttpServer
 from tenant_security.service.metrics import Metrics
+from tenant_security.service.ops import STATUS, Check, Health, Stage
 
 _NAMED_AT_MOST: Final = 20
 """How many quarantined tenants ``/health`` names; the metrics count them all."""

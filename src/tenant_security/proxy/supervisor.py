@@ -22,7 +22,6 @@ from tenant_security.errors import SettingsError
 from tenant_security.proxy.aggregate import Totals
 from tenant_security.proxy.event_relay import EventRelay
 from tenant_security.proxy.listeners import Ports, open_listeners
-from tenant_security.proxy.ops import Stage
 from tenant_security.proxy.settings import ProxySettings
 from tenant_security.proxy.supervisor_ops import SupervisorOps
 from tenant_security.proxy.worker_process import WorkerProcess, WorkerStage
@@ -32,6 +31,7 @@ from tenant_security.service.fair_accept import SLOTS, Share, make_board
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer
 from tenant_security.service.metrics import Metrics
+from tenant_security.service.ops import Stage
 from tenant_security.service.run import EXIT_SETTINGS, Background, Signals, until
 from tenant_security.service.tls import OwnTls
 
@@ -82,7 +82,6 @@ class Supervisor:
         self._log = log
         self._signals = signals
         self._policy = policy or RestartPolicy()
-        self._api_keys = ApiKeys(settings.api_keys)
         self._tls = OwnTls(settings.tls, log)
         try:
             self._board = make_board()
@@ -140,7 +139,7 @@ class Supervisor:
 
     async def _serve(self, on_ready: Callable[[Ports], None]) -> None:
         listeners, background = self._listeners, self._background
-        relay = EventRelay(lambda: [each for each in self._workers if each.serving], self._api_keys)
+        relay = EventRelay(lambda: [each for each in self._workers if each.serving], ApiKeys(self._settings.event_keys))
         ops = SupervisorOps(
             lambda: self._workers, self._settings.workers, lambda: self.stage, self._totals, self._metrics
         )

@@ -13,7 +13,6 @@ import msgspec
 
 from tenant_security import __version__
 from tenant_security.proxy.aggregate import Totals
-from tenant_security.proxy.ops import STATUS, Check, Health, Stage
 from tenant_security.proxy.worker_process import WorkerProcess, WorkerStage
 from tenant_security.service.http import (
     Receive,
@@ -27,6 +26,7 @@ from tenant_security.service.http import (
     wrong_method,
 )
 from tenant_security.service.metrics import CONTENT_TYPE, Metrics
+from tenant_security.service.ops import STATUS, Check, Health, Stage
 
 _PLAIN: Final = b"text/plain; charset=utf-8"
 _OK: Final = 200

@@ -59,6 +59,8 @@ class SegmentLog:
         self._disk = disk
         self._segment_bytes = segment_bytes
         self._file: AppendFile | None = None
+        self.doubtful = False
+        """Whether a sync has failed, so that some of what was appended since the one before may be gone."""
         self._left = False
         self._unsynced = False
 
@@ -70,16 +72,17 @@ class SegmentLog:
     def open(self, *, at_least: int = 1) -> None:
         """Find what is there. ``at_least`` is the lowest position that the next record may get. Raises: OSError."""
         self._disk.make_directory(self.directory)
-        firsts = sorted(
-            int(found.group(1)) for name in self._disk.names(self.directory) if (found := _NAME.fullmatch(name))
-        )
-        self.segments = [self._segment(first) for first in firsts]
+        self.look()
         newest = self._repair(self.segments[-1]) if self.segments else 0
         self.next_position = max(newest + 1, at_least, self.segments[-1].first if self.segments else 1)
 
-    def _segment(self, first: int) -> Segment:
-        path = self.directory / f"{first:020d}.log"
-        return Segment(first, path, self._disk.size(path))
+    def look(self) -> None:
+        """Find what is there and change nothing: for a log that another process writes. Raises: OSError."""
+        firsts = sorted(
+            int(found.group(1)) for name in self._disk.names(self.directory) if (found := _NAME.fullmatch(name))
+        )
+        paths = [(first, self.directory / f"{first:020d}.log") for first in firsts]
+        self.segments = [Segment(first, path, self._disk.size(path)) for first, path in paths]
 
     def _repair(self, segment: Segment) -> int:
         """Cut what follows the newest segment's last good record; return that record's position.
@@ -173,6 +176,7 @@ class SegmentLog:
         try:
             self._file.sync()
         except OSError:
+            self.doubtful = True
             self.roll()
             raise
         finally:
@@ -197,6 +201,27 @@ class SegmentLog:
             del self.segments[0]
         return freed
 
+    def rewind(self, position: int) -> None:
+        """Go on behind a position, in a new segment; what is beyond it may still be read. Raises: OSError."""
+        self.roll()
+        while self.segments and self.segments[-1].first > position:
+            self._disk.remove(self.segments[-1].path)
+            self.segments.pop()
+        self.next_position = position + 1
+        self._unsynced = self.doubtful = False
+
+    def delete(self, segment: Segment) -> None:
+        """Delete one segment, but not the newest. Raises: OSError."""
+        if segment is self.segments[-1]:
+            raise ValueError("the newest segment is still written to")
+        self._disk.remove(segment.path)
+        self.segments.remove(segment)
+
+    @property
+    def end(self) -> Place:
+        """Where a reader stands that has read everything."""
+        return Place(self.segments[-1].first, self.segments[-1].size) if self.segments else Place()
+
     def clear(self) -> None:
         """Delete everything and the directory. Raises: OSError."""
         if self._file is not None:
@@ -210,6 +235,11 @@ class SegmentLog:
     def read_segment(self, segment: Segment, damage: Damage) -> Iterator[Frame]:
         """Yield one segment's good records. Raises: OSError."""
         yield from read_frames(self._disk.read(segment.path), damage)
+
+    def read_newest(self) -> Iterator[Frame]:
+        """Yield the newest segment's good records. Raises: OSError."""
+        for segment in self.segments[-1:]:
+            yield from self.read_segment(segment, self.damage)
 
     def read_all(self) -> Iterator[Frame]:
         """Yield every good record, oldest first, with one segment in memory at a time. Raises: OSError."""
@@ -229,8 +259,7 @@ class SegmentLog:
                 frames, offset = self._portion(segment, offset, most_bytes)
                 if frames:
                     return frames, Place(segment.first, offset)
-        newest = self.segments[-1] if self.segments else None
-        return [], Place(newest.first, newest.size) if newest is not None else place
+        return [], max(place, self.end)
 
     def _portion(self, segment: Segment, offset: int, most_bytes: int) -> tuple[list[Frame], int]:
         """The records of one portion of a segment, whole ones only, and the offset behind them."""

@@ -177,7 +177,7 @@ async def running_proxy(
     Start it again with the same ``state_dir`` and it is the same vendor, the same keys and the same tenant secrets in
     a new process's memory.
     """
-    environ = await asyncio.to_thread(_identity, state_dir)
+    environ = await asyncio.to_thread(identity, state_dir)
     if broker_url:
         source = {"CONFIG_BROKER_URL": broker_url}
     else:
@@ -214,8 +214,13 @@ async def running_proxy(
             signals.stop.set()
 
 
-def publish(state_dir: Path, tenants: Mapping[str, tuple[Use, ...]], leasing_required: tuple[str, ...] = ()) -> int:
-    """Write a sealed snapshot of exactly these tenants and return its version."""
+def publish(
+    state_dir: Path,
+    tenants: Mapping[str, tuple[Use, ...]],
+    leasing_required: tuple[str, ...] = (),
+    sinks: Mapping[str, Mapping[int, Mapping[str, object]]] | None = None,
+) -> int:
+    """Write a sealed snapshot of exactly these tenants, with these sink configs, and return its version."""
     vendor, snapshot = Vendor.load(state_dir / "vendor"), state_dir / "snapshot.jsonl"
     roster = Roster.read(vendor, snapshot) if snapshot.exists() else Roster(vendor)
     for gone in roster.tenants.keys() - tenants.keys():
@@ -225,12 +230,14 @@ def publish(state_dir: Path, tenants: Mapping[str, tuple[Use, ...]], leasing_req
             tenant_id,
             [assign(use.config, active=use.active, primary=use.primary, leasing=use.leasing) for use in uses],
             configs={use.config: use.kms or local_config(state_dir, use) for use in uses},
+            sinks={number: msgspec.json.encode(each) for number, each in (sinks or {}).get(tenant_id, {}).items()},
             leasing_required=tenant_id in leasing_required,
         )
     return write_snapshot(vendor, snapshot, roster).version
 
 
-def _identity(state_dir: Path) -> dict[str, str]:
+def identity(state_dir: Path) -> dict[str, str]:
+    """The environment of the kit's service in this directory; vendor and identity are made when they are missing."""
     state_dir.mkdir(parents=True, exist_ok=True)
     path = state_dir / "service.env"
     if not path.exists():

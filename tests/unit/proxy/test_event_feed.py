@@ -29,13 +29,18 @@ class Port:
         self.outbox = Outbox(100)
         self.feed = EventFeed(self.outbox, ApiKeys([Secret(KEY)]), INSTANCE, acknowledge_within_s=within_s)
 
-    async def post(self, path, body, *, key=KEY, method="POST"):
+    async def post(self, path, body, *, key=KEY, method="POST", gone=None):
         sent = []
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         scope = {"type": "http", "method": method, "path": path, "headers": [(b"authorization", f"cmk {key}".encode())]}
 
+        said = [{"type": "http.request", "body": raw}]
+
         async def receive():
-            return {"type": "http.request", "body": raw}
+            if not said:
+                await (gone or asyncio.Event()).wait()
+                return {"type": "http.disconnect"}
+            return said.pop()
 
         async def send(message):
             sent.append(message)
@@ -153,3 +158,14 @@ async def test_a_closed_outbox_answers_empty(port):
     port.outbox.close()
 
     assert await port.lease(wait_millis=60_000) == (None, [])
+
+
+async def test_who_has_left_is_not_lent_what_comes_next():
+    port, gone = Port(), asyncio.Event()
+    asking = asyncio.ensure_future(port.post(LEASE, {"waitMillis": 60_000}, gone=gone))
+    await settle()
+    gone.set()
+    await asking
+    port.outbox.add(event(1))
+
+    assert await port.lease() == (1, [1])

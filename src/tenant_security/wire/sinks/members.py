@@ -45,6 +45,8 @@ class SinkMembers(
     """Counts the versions of this config."""
     filter: EventFilter = EventFilter()
     """Which events this sink gets."""
+    leased_keys: Literal["each", "counts"] = "each"
+    """Whether every use of a leased key is an event, or those of a minute are one event with their number."""
 
 
 def check_header(secret: Secret[str], member: str) -> None:

@@ -1,0 +1,46 @@
+"""A walk: an event from the request that caused it to the tenant's SIEM."""
+
+import msgspec
+
+from tenant_security.testing.logdrivers import running_logdriver, webhook_receiver
+from tenant_security.testing.proxies import TENANTS, publish, running_proxy
+
+LEASED, PLAIN = "tenant-gcp-l", "tenant-gcp"
+
+
+async def test_every_tenants_events_reach_its_own_siem_and_the_others_standard_output(tmp_path):
+    async with running_proxy(tmp_path) as proxy, webhook_receiver() as siem:
+        publish(tmp_path, TENANTS, sinks={LEASED: {600: siem.config()}})
+        async with running_logdriver(tmp_path, f"tcp://127.0.0.1:{proxy.ports.events}") as logdriver:
+            _, made = await proxy.call("document/wrap", LEASED)
+            await proxy.call("document/unwrap", LEASED, encryptedDocumentKey=made["edek"])
+            await proxy.call("document/wrap", PLAIN)
+            await siem.until(lambda it: len(it.events) == 2)
+            assert [each["iclFields"]["event"] for each in siem.events] == ["DEK_WRAP", "DEK_UNWRAP"]
+            assert {each["tenantId"] for each in siem.events} == {LEASED}
+            assert len(set(siem.ids)) == 2
+            while not logdriver.stdout.getvalue().endswith(b"\n"):
+                await proxy.ops("/live")
+            (line,) = logdriver.stdout.getvalue().splitlines()
+            assert msgspec.json.decode(line)["tenantId"] == PLAIN
+            assert (await logdriver.ops("/ready"))[0] == 200
+            assert (await logdriver.check("proxies"))["status"] == "UP"
+            _, metrics = await logdriver.ops("/metrics")
+            assert b"tsl_stored_events_total 3.0" in metrics
+
+
+async def test_what_a_siem_did_not_take_is_delivered_after_a_restart_in_order(tmp_path):
+    async with running_proxy(tmp_path) as proxy, webhook_receiver() as siem:
+        publish(tmp_path, TENANTS, sinks={LEASED: {600: siem.config()}})
+        siem.answer = 503
+        async with running_logdriver(tmp_path, f"http://127.0.0.1:{proxy.ports.events}") as logdriver:
+            for _ in range(5):
+                await proxy.call("document/wrap", LEASED)
+            await logdriver.until_metric("tsl_stored_events_total", 5)
+            await siem.until(lambda it: it.requests > 0)
+        assert await proxy.fetch_events() == []
+        siem.answer = 204
+        async with running_logdriver(tmp_path, f"http://127.0.0.1:{proxy.ports.events}"):
+            await siem.until(lambda it: len(it.events) == 5)
+
+    assert [each["sequence"] for each in siem.events] == [1, 2, 3, 4, 5]
