@@ -14,7 +14,7 @@ UPGRADE     ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: help run web test check fix bench docs lock clean
+.PHONY: help run web pictures test check fix bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ check: $(VENV)/.test-installed ## Lint, types, import contracts
 fix: $(VENV)/.test-installed ## Mend what the linter can mend by itself
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+pictures: $(VENV)/.test-installed web ## Take the documentation's pictures of the web app anew, in a real browser
+	@PICTURES=1 $(BIN)/python -m pytest -q tests/browser $(ARGS)
 
 bench: $(VENV)/.test-installed ## Measure, as ratios to yardsticks in the same run
 	@$(BIN)/python -m bench $(ARGS)

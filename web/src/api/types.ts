@@ -54,14 +54,15 @@ export interface Tenant {
     leasingRequired: boolean;
     primaryConfig: number | null;
     recordVersion: number;
-    tags: string[];
+    /** Ids of its tags. */
+    tags: number[];
     createdBy: Made;
     created: number;
     updated: number;
 }
 
 export interface Tag {
-    id: string;
+    id: number;
     text: string;
     default: boolean;
     tenants: number;

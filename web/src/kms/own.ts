@@ -88,7 +88,7 @@ export const LOCAL: Provider = {
     what: "Lives in the config itself. To try things out, never for custody",
     fixed: { version: 1 },
     fields: [
-        { at: "keyPath.keyId", label: "Name", hint: "Becomes part of everything that is wrapped with it.", placeholder: "try-out", check: matches(/^\S{1,64}$/, "Without spaces.") },
+        { at: "keyPath.keyId", label: "Key name", hint: "Becomes part of everything that is wrapped with it.", placeholder: "try-out", check: matches(/^\S{1,64}$/, "Without spaces.") },
         {
             at: "credentials.keys.1",
             label: "Key",

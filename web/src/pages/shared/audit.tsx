@@ -32,6 +32,12 @@ export function actionInWords(action: string): string {
     return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** What an entry is about, by the name that people know it by. */
+function targetOf({ detail, target }: AuditEntry): string {
+    const named = ["email", "text", "name", "person"].map((member) => detail[member]).find((value) => typeof value === "string" && value !== "");
+    return typeof named === "string" ? named : target;
+}
+
 interface Filter {
     action: string;
     tenant: string;
@@ -134,7 +140,7 @@ export function Entries({ entries }: { entries: AuditEntry[] }) {
                             </td>
                             <td data-label="Of what" class="break">
                                 {each.tenant !== "" && each.tenant !== each.target && <span class="muted">{each.tenant} · </span>}
-                                {each.target}
+                                {targetOf(each)}
                             </td>
                             <td data-label="Who">
                                 {each.actor.name || each.actor.id} <span class="muted small">{each.actor.type}</span>

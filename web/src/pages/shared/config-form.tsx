@@ -47,7 +47,7 @@ export function ConfigForm({ provider, begin = {}, name: named, action, save, ca
     return (
         <div class="stack">
             {provider.steps.length > 0 && (
-                <Card title={`In ${provider.name}`}>
+                <Card title="On your side">
                     <ol class="stack">
                         {provider.steps.map((step) => (
                             <li key={step.title}>
@@ -61,7 +61,7 @@ export function ConfigForm({ provider, begin = {}, name: named, action, save, ca
                     </ol>
                 </Card>
             )}
-            <Card title="Here">
+            <Card title={provider.name}>
                 <Form
                     send={() => save(name.trim() || provider.name, configOf(provider, values), values)}
                     action={action}

@@ -17,6 +17,7 @@ interface Given {
 }
 
 const STEPS: Record<string, string> = {
+    configuration: "The config opens and can be read",
     config: "The config opens and can be read",
     open: "The config opens and can be read",
     wrap: "A key of 32 bytes is wrapped",
@@ -81,7 +82,7 @@ function Result({ test, who }: { test: ConfigTest; who: string }) {
     return (
         <Note tone={test.ok ? "good" : "bad"} title={test.ok ? "It works." : "It does not work yet."}>
             {failed && <p>{failed.message}</p>}
-            <ul class="small">
+            <ul class="small plain">
                 {test.checks.map((check) => (
                     <li key={check.step}>
                         {check.ok ? "✓" : "✗"} {STEPS[check.step] ?? check.step}

@@ -15,7 +15,7 @@ export function TenantHome() {
     const { of } = useHere();
     return (
         <>
-            <PageHead title={`Welcome to ${of.tenantName ?? of.tenant}`} lead={`Your data at ${of.vendorName} is encrypted with keys that you hold. Here you say which.`} />
+            <PageHead title={of.tenantName ?? of.tenant} lead={`Your data at ${of.vendorName} is encrypted with keys that you hold. Here you say which.`} />
             <WithTrust>{(trust) => <Overview trust={trust} />}</WithTrust>
             <Charts vendor={of.vendor} tenant={of.tenant} />
         </>

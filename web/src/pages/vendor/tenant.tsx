@@ -302,7 +302,7 @@ function Tags({ tenant, reload }: { tenant: Tenant; reload: () => void }) {
                 {({ result }) => (
                     <div class="row">
                         {result.map((each) => {
-                            const on = tenant.tags.includes(each.text);
+                            const on = tenant.tags.includes(each.id);
                             return mayChange ? (
                                 <Button key={each.id} small {...(on ? { look: "primary" } : {})} act={() => change(each, !on)} aria-pressed={on}>
                                     {each.text}

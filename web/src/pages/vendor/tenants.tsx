@@ -92,7 +92,9 @@ export function TenantsPage() {
 }
 
 function Table({ found, setPage }: { found: Page<Tenant>; setPage: (page: number) => void }) {
-    const { home } = useHere();
+    const { of, home } = useHere();
+    const tags = useLoad(() => api.get<Page<Tag>>(withQuery(path`/api/1/vendors/${of.vendor}/tags`, { pageSize: 100 })), [of.vendor]);
+    const texts = new Map(tags.data?.result.map((each) => [each.id, each.text]));
     return (
         <>
             <div class="table-wrap">
@@ -132,7 +134,7 @@ function Table({ found, setPage }: { found: Page<Tenant>; setPage: (page: number
                                 <td data-label="Tags">
                                     <div class="row">
                                         {each.tags.map((tag) => (
-                                            <Badge key={tag}>{tag}</Badge>
+                                            <Badge key={tag}>{texts.get(tag) ?? tag}</Badge>
                                         ))}
                                     </div>
                                 </td>
@@ -176,14 +178,14 @@ function NewTenant({ close }: { close: () => void }) {
     const [name, setName] = useState("");
     const [id, setId] = useState("");
     const [leasing, setLeasing] = useState(false);
-    const [chosen, setChosen] = useState<ReadonlySet<string> | null>(null);
+    const [chosen, setChosen] = useState<ReadonlySet<number> | null>(null);
     const known = tags.data?.result ?? [];
     const wanted = chosen ?? new Set(known.filter((each) => each.default).map((each) => each.id));
     const send = async () => {
         await api.post(path`/api/1/vendors/${of.vendor}/tenants`, { id: id.trim(), name: name.trim(), leasingRequired: leasing, ...(tags.data ? { tags: [...wanted] } : {}) });
         navigate(`${home}/tenants/${encodeURIComponent(id.trim())}`);
     };
-    const toggle = (tag: string, on: boolean) => {
+    const toggle = (tag: number, on: boolean) => {
         const next = new Set(wanted);
         on ? next.add(tag) : next.delete(tag);
         setChosen(next);
