@@ -2,13 +2,15 @@
 
 import asyncio
 import gzip
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
-from tests.faults.sink_worlds import happened
+from tests.faults.sink_worlds import happened, ids_of
 
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.sinks.catalog import open_sink
@@ -157,6 +159,25 @@ async def test_a_key_that_was_taken_back_blocks(moto):
     [outcome] = await send(made, happened(1, first=1))
     assert isinstance(outcome, Later)
     assert outcome.blocked
+
+
+async def test_security_lake_gets_a_file_of_parquet_for_each_class_and_day(moto):
+    lake = bucket(moto, "aws-security-data-lake-eu")
+    made = sink(moto.url, "AWS_SECURITY_LAKE", moto.user(*S3), bucket=lake, accountId="123456789012")
+    at_ms = 1_795_512_600_000
+    lines = happened(3, at_ms=at_ms) + happened(2, first=3, at_ms=at_ms + DAY_MS)
+    lines += [line.replace(b"USER_LOGIN", b"DEK_UNWRAP") for line in happened(2, first=5, at_ms=at_ms)]
+    for _ in range(2):
+        assert await send(made, lines) == [DELIVERED] * 7
+    found = objects(moto, lake)
+    within = "region=eu-central-1/accountId=123456789012/eventDay="
+    assert sorted(key.rsplit("/", 1)[0] for key in found) == [
+        f"ext/tenant-security-3002/{within}20261124",
+        f"ext/tenant-security-3002/{within}20261125",
+        f"ext/tenant-security-6003/{within}20261124",
+    ]
+    rows = [row for content in found.values() for row in pq.read_table(io.BytesIO(content)).to_pylist()]
+    assert {row["metadata"]["uid"] for row in rows} == set(ids_of(lines))
 
 
 # Answers that moto does not give.

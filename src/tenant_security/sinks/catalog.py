@@ -9,6 +9,7 @@ from tenant_security.sinks.elastic import ElasticSink
 from tenant_security.sinks.google import GoogleSink
 from tenant_security.sinks.kafka import KafkaSink
 from tenant_security.sinks.s3 import S3Sink
+from tenant_security.sinks.security_lake import SecurityLakeSink
 from tenant_security.sinks.sink import Sink, SinkContext
 from tenant_security.sinks.splunk import SplunkSink
 from tenant_security.sinks.stdout import StdoutSink
@@ -16,7 +17,7 @@ from tenant_security.sinks.sumo import SumoSink
 from tenant_security.sinks.syslog import RelpSink, SyslogSink
 from tenant_security.sinks.webhook import WebhookSink
 from tenant_security.wire.sink_configs import SinkConfig
-from tenant_security.wire.sinks.aws import CloudWatchSinkConfig, S3SinkConfig
+from tenant_security.wire.sinks.aws import CloudWatchSinkConfig, S3SinkConfig, SecurityLakeSinkConfig
 from tenant_security.wire.sinks.azure import AzureSinkConfig
 from tenant_security.wire.sinks.datadog import DatadogSinkConfig
 from tenant_security.wire.sinks.elastic import ElasticSinkConfig
@@ -59,6 +60,8 @@ def open_sink(config: SinkConfig, context: SinkContext) -> Sink:  # noqa: C901, 
             return CloudWatchSink(config, context)
         case S3SinkConfig():
             return S3Sink(config, context)
+        case SecurityLakeSinkConfig():
+            return SecurityLakeSink(config, context)
         case SyslogSinkConfig():
             return SyslogSink(config, context)
         case RelpSinkConfig():

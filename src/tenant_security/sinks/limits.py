@@ -83,6 +83,17 @@ LIMITS: Final[Mapping[str, Limits]] = {
         repeats="the object's name, the same for the same events; `eventId` in the line",
         source="Amazon S3 API reference, PutObject",
     ),
+    "AWS_SECURITY_LAKE": Limits(
+        most_events=100_000,
+        most_bytes=64 * MIB,
+        most_event_bytes=MIB,
+        collect_s=300.0,
+        collect_bytes=16 * MIB,
+        deadline_s=120.0,
+        success="HTTP 200, or 412: the object is there already",
+        repeats="the object's name, the same for the same events; `metadata.uid`",
+        source="Amazon Security Lake User Guide: files every 5 minutes to a day",
+    ),
     "DATADOG": Limits(
         most_events=1_000,
         most_bytes=4_250_000,

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from tenant_security.wire.secret_members import decode_secret
-from tenant_security.wire.sinks.aws import CloudWatchSinkConfig, S3SinkConfig
+from tenant_security.wire.sinks.aws import CloudWatchSinkConfig, S3SinkConfig, SecurityLakeSinkConfig
 from tenant_security.wire.sinks.azure import AzureSinkConfig
 from tenant_security.wire.sinks.datadog import DatadogSinkConfig
 from tenant_security.wire.sinks.elastic import ElasticSinkConfig
@@ -31,6 +31,7 @@ SinkConfig = (
     | AzureSinkConfig
     | CloudWatchSinkConfig
     | S3SinkConfig
+    | SecurityLakeSinkConfig
     | DatadogSinkConfig
     | SumoSinkConfig
     | ElasticSinkConfig

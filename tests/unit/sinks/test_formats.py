@@ -1,18 +1,21 @@
 """Every format holds the event whole, and nothing that an outsider wrote breaks out of its field or line."""
 
+import io
 import json
 import re
 from collections.abc import Mapping
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.sinks.conftest import event
 from tests.unit.sinks.ocsf_schema import faults
 
 from tenant_security.sinks.formats import JSON_FORMATS, LINE_FORMATS
-from tenant_security.sinks.formats.meanings import MEANINGS
+from tenant_security.sinks.formats.meanings import MEANINGS, OcsfClass
+from tenant_security.sinks.formats.parquet import parquet
 from tenant_security.sinks.stored import StoredEvent, read_event
 from tenant_security.wire.events import Operation
 
@@ -229,3 +232,25 @@ def test_outcomes_are_told_only_where_they_are_known() -> None:
     assert outcomes(name="DEK_WRAP", operation=Operation(outcome="failure", code=206)) == (2, "failure", "failure")
     assert outcomes(name="DATA_DENY_ACCESS") == (2, "failure", "failure")
     assert outcomes(name="CUSTOM_THING") == (0, "unknown", None)
+
+
+@settings(max_examples=25)
+@given(stored())
+def test_parquet_leaves_nothing_out(said: StoredEvent) -> None:
+    text = LINE_FORMATS["ocsf"](said)
+    event = json.loads(text)
+    content = parquet([text, text], OcsfClass(event["class_uid"]))
+    rows = pq.read_table(io.BytesIO(content)).to_pylist()
+    assert len(rows) == 2
+    unmapped = dict(rows[0].pop("unmapped"))
+    assert {name: value if isinstance(value, str) else json.dumps(value) for name, value in unmapped.items()} == {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for name, value in event.pop("unmapped").items()
+    }
+    assert without_none(rows[0]) == event
+
+
+def without_none(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: without_none(each) for name, each in value.items() if each is not None}
+    return [without_none(each) for each in value] if isinstance(value, list) else value
