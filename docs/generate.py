@@ -1,7 +1,7 @@
 """``make docs``: write the parts of the pages that the code itself knows.
 
 ``python -m docs.generate`` rewrites what stands between the marks in ``settings.md``, ``sinks.md`` and
-``events-formats.md``, and ``openapi.json``;
+``events-formats.md``, and all of ``openapi.json`` and ``client/reference.md``;
 ``python -m docs.generate --check`` changes nothing and fails when one of them is stale.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from docs import events
+from docs.client_reference import reference_page
 from tenant_security.bridge.settings import BridgeSettings
 from tenant_security.broker.settings import BrokerSettings
 from tenant_security.logdriver.producers import addresses_of
@@ -109,7 +110,7 @@ def pages() -> dict[Path, str]:
         "events-formats.md": {BEGIN: events.meanings_table(), _EXAMPLES: events.examples()},
     }
     found = {HERE / name: page(name, parts) for name, parts in marked.items()}
-    return found | {HERE / "openapi.json": openapi_page()}
+    return found | {HERE / "openapi.json": openapi_page(), HERE / "client/reference.md": reference_page()}
 
 
 def stale() -> list[Path]:
