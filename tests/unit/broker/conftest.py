@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -50,18 +51,25 @@ def _named(url: str, name: str) -> str:
     return url.replace("@/?", f"@/{name}?")
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy."""
+    path = tmp_path_factory.mktemp("migrated") / "broker.db"
+
+    async def migrate() -> None:
+        async with Database(f"sqlite:///{path}", lambda: 0) as database:
+            await database.run_sync(upgrade)
+
+    asyncio.run(migrate())
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty, migrated database of each kind."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'broker.db'}"
-
-        async def migrate() -> None:
-            async with Database(url, lambda: 0) as database:
-                await database.run_sync(upgrade)
-
-        asyncio.run(migrate())
-        return url
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "broker.db")
+        return f"sqlite:///{tmp_path / 'broker.db'}"
     server = request.getfixturevalue("postgres_url")
     name = f"test{next(_numbers)}"
     asyncio.run(_administer(server, f"CREATE DATABASE {name} TEMPLATE migrated"))
