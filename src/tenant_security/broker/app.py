@@ -132,7 +132,10 @@ class BrokerDaemon:
 
     async def run(self, on_ready: Callable[[int], None] = lambda _port: None) -> None:
         """Bring the database up to date and serve until a signal. ``on_ready`` is told the port."""
-        async with Database(self._settings.database_url, now_ms) as database, Outbound(_PROVIDERS) as outbound:
+        async with (
+            Database(self._settings.database_url, now_ms) as database,
+            Outbound(_PROVIDERS, egress=self._settings.egress_allow) as outbound,
+        ):
             await self._prepare(database)
             broker = Broker(database, now_ms, self._log, self._web(outbound))
             limits = EdgeLimits(connections=self._settings.most_connections, body_bytes=BODY_CAP_BYTES)

@@ -9,6 +9,7 @@ from typing import Final
 from tenant_security.broker.people.mail import MailRoute, sender
 from tenant_security.broker.public_address import PublicAddress
 from tenant_security.broker.web import Network
+from tenant_security.outbound.egress import EgressPolicy, read_allowed
 from tenant_security.service.logs import log_level
 from tenant_security.service.settings import Address, address, integer, ip, read_settings, setting, text
 from tenant_security.service.tls import TlsFiles, names, tls_files
@@ -78,6 +79,13 @@ class BrokerSettings:
         default=10_000,
         unit="connections",
         meaning="Connections at a time; one waits for news for each service.",
+    )
+    egress_allow: EgressPolicy = setting(
+        "BROKER_EGRESS_ALLOW",
+        read_allowed,
+        default=EgressPolicy(),
+        meaning="Where single sign-on's providers may be beyond the public internet: networks, addresses, host names and "
+        "`*.` suffixes, divided by commas, such as `sso.corp.example` (docs/egress.md).",
     )
     mail_route: MailRoute | None = setting(
         "BROKER_SMTP_URL",
