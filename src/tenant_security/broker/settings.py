@@ -84,7 +84,7 @@ class BrokerSettings:
         "BROKER_EGRESS_ALLOW",
         read_allowed,
         default=EgressPolicy(),
-        meaning="Where single sign-on's providers may be beyond the public internet: networks, addresses, host names and "
+        meaning="Where single sign-on's providers may be beyond the public internet: networks, addresses, names and "
         "`*.` suffixes, divided by commas, such as `sso.corp.example` (docs/egress.md).",
     )
     mail_route: MailRoute | None = setting(

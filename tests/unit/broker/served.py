@@ -65,8 +65,7 @@ async def served(
         new_server_key(),
         pages or Pages(),
         Passphrases(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
-        set_up_token=SETUP_TOKEN,
-        **web,
+        **{"set_up_token": SETUP_TOKEN, **web},
     )
     broker = Broker(world.database, lambda: world.now_s * 1000, log, surroundings)
     app = application(broker)
