@@ -6,11 +6,12 @@ from pathlib import Path
 from rich.progress import track
 
 from bench.rows import hot_path
+from bench.rows_client import client
 from bench.rows_kms import hanging, unleased
 from bench.rows_memory import memory
 from bench.table import print_rows, save_rows
 
-GROUPS = {"hot-path": hot_path, "unleased": unleased, "hanging": hanging, "memory": memory}
+GROUPS = {"hot-path": hot_path, "unleased": unleased, "hanging": hanging, "memory": memory, "client": client}
 
 
 def main() -> None:

@@ -186,12 +186,11 @@ class StreamOpener:
 
 
 def _sized(count: int) -> io.BytesIO:
-    """Room for so many bytes that becomes ``bytes`` without being copied."""
-    made = io.BytesIO()
-    if count:
-        made.seek(count - 1)
-        made.write(b"\0")
-    return made
+    """Room for so many bytes that becomes ``bytes`` without being copied, or touched before it is written to.
+
+    A BytesIO works on the object that it was made of, as long as nobody else holds that.
+    """
+    return io.BytesIO(bytes(count))
 
 
 def _pieces(view: memoryview) -> Iterator[memoryview]:
