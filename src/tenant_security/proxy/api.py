@@ -83,7 +83,7 @@ def routes(operations: Operations) -> dict[str, Route]:
 
 
 class ProxyApi:
-    """The ASGI application on the API port."""
+    """The ASGI application on the API port. ``safe`` waits until what was recorded is safe, where it must be."""
 
     def __init__(
         self,
@@ -94,7 +94,9 @@ class ProxyApi:
         rays: RayIds,
         *,
         body_bytes: int,
+        safe: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._safe = safe
         self._routes = routes(operations)
         self._api_keys = api_keys
         self._metrics = metrics
@@ -138,7 +140,11 @@ class ProxyApi:
             body = await read_body(scope, receive, self._body_bytes)
             call = route.read(body, ray_id)
             tenant_id = call.tenant_id
-            answer = await call.run()
+            try:
+                answer = await call.run()
+            finally:
+                if self._safe is not None:
+                    await self._safe()  # what was done is told only when it can be told to the tenant too
         except TenantSecurityError as fault:
             self._log_fault(name, ray_id, tenant_id, fault)
             return error_reply(fault), str(int(fault.code))

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
 from typing import Final, Protocol
@@ -21,6 +21,7 @@ from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.broker_link import Reporter, runner, source_settings
 from tenant_security.proxy.broker_secrets import BrokerSecrets
 from tenant_security.proxy.connection_tests import ConnectionTests
+from tenant_security.proxy.disk_outbox import DiskOutbox
 from tenant_security.proxy.event_feed import EventFeed
 from tenant_security.proxy.event_lines import write_event_lines
 from tenant_security.proxy.events import EventRecorder
@@ -34,9 +35,9 @@ from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
 from tenant_security.proxy.listeners import Listeners, Ports, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.operations import BatchLimits, Operations
-from tenant_security.proxy.outbox import Outbox
+from tenant_security.proxy.outbox import EventQueue, Outbox
 from tenant_security.proxy.secret_store import NoSecretStore, SecretFile, SecretStore
-from tenant_security.proxy.settings import ProxySettings
+from tenant_security.proxy.settings import ProxySettings, WhenFull
 from tenant_security.proxy.status import Parts, add_gauges, health_of, stage_of
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.service.api_key import ApiKeys
@@ -87,6 +88,17 @@ def _open(settings: ProxySettings, given: Listeners | None) -> tuple[Listeners, 
     return listeners, store
 
 
+def _open_outbox(settings: ProxySettings) -> DiskOutbox | None:
+    directory = settings.outbox_directory
+    if directory is None:
+        return None
+    capacity = settings.send_high_water_mark + settings.event_channel_size
+    try:
+        return DiskOutbox(directory, capacity=capacity, most_bytes=settings.outbox_bytes)
+    except OSError as refused:
+        raise SettingsError([f"TSP_OUTBOX_DIRECTORY: {directory}: {refused.strerror or refused}"]) from None
+
+
 class Proxy:
     """One proxy process. Build it, then :meth:`run` it once."""
 
@@ -118,6 +130,7 @@ class Proxy:
         self._account = broker_account(source_settings(settings), credentials)
         self._tls = OwnTls(settings.tls, log)
         self._listeners, self._store = _open(settings, listeners)
+        self._disk_outbox = _open_outbox(settings)
 
     def metrics(self) -> bytes:
         """All that was counted, in Prometheus' text format."""
@@ -165,7 +178,7 @@ class Proxy:
         on_ready: Callable[[Ports], None],
     ) -> None:
         settings, log = self._settings, self._log
-        outbox = Outbox(settings.send_high_water_mark + settings.event_channel_size)
+        outbox, safe = self._outbox(background)
         refresher = DirectoryRefresher(
             source,
             credentials=self._credentials,
@@ -173,7 +186,13 @@ class Proxy:
             on_change=lambda directory: changed(directory),  # noqa: PLW0108 - defined below, with what it clears
         )
         activity = Activity() if self._account is not None else None
-        recorder = EventRecorder(outbox, lambda: refresher.current, counter=self._observed.events, activity=activity)
+        recorder = EventRecorder(
+            outbox,
+            lambda: refresher.current,
+            counter=self._observed.events,
+            activity=activity,
+            strict=settings.events_when_full is WhenFull.REFUSE,
+        )
         calls = KmsCalls(settings, outbound, self._observed.kms_call, log, activity)
         kms, opened = calls.port(), calls.opened
         leases = LeaseBook(
@@ -209,14 +228,17 @@ class Proxy:
 
         rays = RayIds()
         edge = FastEdge(
-            FastPath(refresher, leases, secrets, recorder, most_documents=settings.most_documents).answers(),
+            # Where an answer waits for the disk, nothing can be answered in one go.
+            FastPath(refresher, leases, secrets, recorder, most_documents=settings.most_documents).answers(
+                at_once=safe is None
+            ),
             self._api_keys,
             rays,
             self._observed,
             body_bytes=settings.body_bytes,
         )
         api = HttpServer(
-            ProxyApi(operations, self._api_keys, self._observed, log, rays, body_bytes=settings.body_bytes),
+            ProxyApi(operations, self._api_keys, self._observed, log, rays, body_bytes=settings.body_bytes, safe=safe),
             self._listeners.api,
             EdgeLimits(
                 head_bytes=settings.head_bytes,
@@ -292,7 +314,16 @@ class Proxy:
         )
         self._on_work = lambda: background.start(tests.do())
 
-    def _event_server(self, outbox: Outbox, recorder: EventRecorder, background: Background) -> HttpServer | None:
+    def _outbox(self, background: Background) -> tuple[EventQueue, Callable[[], Awaitable[None]] | None]:
+        """Return where events wait, and what to wait for before an operation is answered, if for anything."""
+        settings = self._settings
+        capacity = settings.send_high_water_mark + settings.event_channel_size
+        if self._disk_outbox is None:
+            return Outbox(capacity), None
+        background.start(self._disk_outbox.run())
+        return self._disk_outbox, self._disk_outbox.safe if settings.events_when_full is WhenFull.REFUSE else None
+
+    def _event_server(self, outbox: EventQueue, recorder: EventRecorder, background: Background) -> HttpServer | None:
         if self._listeners.events is None:
             background.start(write_event_lines(outbox, self._log))
             return None
@@ -351,7 +382,7 @@ class Proxy:
             await asyncio.sleep(_SWEEP_S)
             retain()
 
-    async def _stop(self, api: HttpServer, others: list[HttpServer], outbox: Outbox) -> None:
+    async def _stop(self, api: HttpServer, others: list[HttpServer], outbox: EventQueue) -> None:
         """Stop in the order that loses nothing: not ready, drain, finish, close. A second signal skips the waiting."""
         hurry = self._signals.hurry
         drain_s = self._settings.drain_s if self._stage is Stage.READY else 0.0

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from tenant_security.errors import Code, TenantSecurityError
-from tenant_security.proxy.outbox import Outbox
+from tenant_security.proxy.outbox import EventQueue
 from tenant_security.service.api_key import ApiKeys
 from tenant_security.service.http import (
     ClientGoneError,
@@ -33,7 +33,6 @@ from tenant_security.wire.event_feed import (
     LeaseRequest,
     decode_request,
 )
-from tenant_security.wire.events import native_json
 from tenant_security.wire.proxy_api import NULL
 
 ACKNOWLEDGE_WITHIN_S: Final = 30.0
@@ -44,7 +43,12 @@ class EventFeed:
     """The ASGI application on the events port. Logdrivers present the API key: they share the proxy's env file."""
 
     def __init__(
-        self, outbox: Outbox, api_keys: ApiKeys, instance: str, *, acknowledge_within_s: float = ACKNOWLEDGE_WITHIN_S
+        self,
+        outbox: EventQueue,
+        api_keys: ApiKeys,
+        instance: str,
+        *,
+        acknowledge_within_s: float = ACKNOWLEDGE_WITHIN_S,
     ) -> None:
         self._outbox = outbox
         self._api_keys = api_keys
@@ -91,7 +95,7 @@ class EventFeed:
             return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, None, [])))
         batch = lending.result()
         asyncio.get_running_loop().call_later(self._within_s, self._outbox.take_back, batch.number)
-        rendered = [msgspec.Raw(native_json(event)) for event in batch.events]
+        rendered = [msgspec.Raw(line) for line in batch.lines()]
         return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, batch.number, rendered)))
 
     async def _wait(self, request: LeaseRequest) -> Reply:

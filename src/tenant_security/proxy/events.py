@@ -6,7 +6,8 @@ from collections.abc import Callable
 from tenant_security.crypto.aead import random_bytes
 from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.proxy.fleet_report import Activity
-from tenant_security.proxy.outbox import Outbox
+from tenant_security.proxy.outbox import EventQueue
+from tenant_security.proxy.refusal import not_recorded
 from tenant_security.service.metrics import Counter
 from tenant_security.wire.events import EventRecord, Operation
 from tenant_security.wire.proxy_api import RequestBody
@@ -23,11 +24,12 @@ class EventRecorder:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: EventQueue,
         directory: Callable[[], TenantDirectory],
         *,
         counter: Counter,
         activity: Activity | None = None,
+        strict: bool = False,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._outbox = outbox
@@ -35,6 +37,7 @@ class EventRecorder:
         self._operations = counter.cell("operation", "recorded"), counter.cell("operation", "dropped")
         self._reported = counter.cell("reported", "recorded"), counter.cell("reported", "dropped")
         self._activity = activity
+        self._strict = strict
         self._now_ms = now_ms
         self._serial = 0
         self._sequences: dict[str, int] = {}
@@ -50,7 +53,10 @@ class EventRecorder:
         operation: Operation | None = None,
         time_ms: int | None = None,
     ) -> bool:
-        """Record one event about a request; False when the outbox is full and the event was dropped."""
+        """Record one event about a request; False when the outbox is full and the event was dropped.
+
+        Raises: TenantSecurityError in place of that where every operation must have its event.
+        """
         about = request.tenant_id if tenant_id is None else tenant_id
         sequences = self._sequences
         sequence = sequences.get(about)
@@ -78,4 +84,6 @@ class EventRecorder:
             self._activity.operation(about, operation.count, operation.code)
         recorded, dropped = self._reported if operation is None else self._operations
         (recorded if kept else dropped).value += 1
+        if not kept and self._strict:
+            raise not_recorded()
         return kept

@@ -68,8 +68,10 @@ class FastPath:
         self._decode_batch_unwrap = msgspec.json.Decoder(BatchUnwrapRequest).decode
         self._decode_derive = msgspec.json.Decoder(DeriveRequest).decode
 
-    def answers(self) -> dict[bytes, tuple[str, Answer]]:
-        """Every hot endpoint: request target to its name and its answer."""
+    def answers(self, *, at_once: bool = True) -> dict[bytes, tuple[str, Answer]]:
+        """Every hot endpoint: request target to its name and its answer; none where nothing can be answered at once."""
+        if not at_once:
+            return {}
         base = BASE_PATH.encode("ascii")
         return {
             base + b"document/wrap": ("document/wrap", self.wrap),

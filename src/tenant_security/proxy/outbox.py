@@ -6,10 +6,11 @@ unused, so the tenant sees a gap, and the count tells the operator.
 
 import asyncio
 from collections import deque
+from collections.abc import Sized
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from tenant_security.wire.events import EventRecord
+from tenant_security.wire.events import EventRecord, native_json
 
 _SERIAL: Final = attrgetter("serial")
 
@@ -19,6 +20,60 @@ class Batch(NamedTuple):
 
     number: int
     events: tuple[EventRecord, ...]
+
+    def lines(self) -> list[bytes]:
+        """The events in the native form."""
+        return [native_json(each) for each in self.events]
+
+
+class LentBatch(Protocol):
+    """A batch of whatever outbox."""
+
+    @property
+    def number(self) -> int:
+        """What to acknowledge."""
+
+    @property
+    def events(self) -> Sized:
+        """What is in it."""
+
+    def lines(self) -> list[bytes]:
+        """The events in the native form."""
+
+
+class EventQueue(Protocol):
+    """What holds events until a logdriver has them: in memory here, on disk in ``disk_outbox``."""
+
+    capacity: int
+    dropped: int
+
+    def __len__(self) -> int:
+        """How many wait, those that are lent included."""
+
+    def add(self, event: EventRecord) -> bool:
+        """Take an event, unless there is no room."""
+
+    async def lend(self, most: int) -> LentBatch:
+        """Wait for an event and hand out up to so many."""
+
+    async def filled(self) -> None:
+        """Wait until there is an event to hand out, or until it is closed."""
+
+    @property
+    def served(self) -> bool:
+        """Whether anybody has ever fetched events."""
+
+    async def emptied(self, wait_s: float, hurry: asyncio.Event | None = None) -> int:
+        """Wait until every event is acknowledged, at most this long. Returns how many stay."""
+
+    def close(self) -> None:
+        """Let everybody who waits for events go."""
+
+    def acknowledge(self, number: int) -> bool:
+        """Forget a batch. False when it is not lent."""
+
+    def take_back(self, number: int) -> None:
+        """Put a batch that was not acknowledged back."""
 
 
 class Outbox:
@@ -75,10 +130,7 @@ class Outbox:
 
     async def emptied(self, wait_s: float, hurry: asyncio.Event | None = None) -> int:
         """Wait until every event is acknowledged, at most this long or until told to hurry. Returns how many stay."""
-        deadline = asyncio.get_running_loop().time() + wait_s
-        while len(self) and not (hurry and hurry.is_set()) and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
-        return len(self)
+        return await wait_until_empty(self, wait_s, hurry)
 
     def close(self) -> None:
         """Let everybody who waits for events go."""
@@ -101,3 +153,11 @@ class Outbox:
             # Two runs, each in order: sorting is a merge. Two batches may come back in either order.
             self._waiting = deque(sorted((*events, *self._waiting), key=_SERIAL))
             self._filled.set()
+
+
+async def wait_until_empty(queue: Sized, wait_s: float, hurry: asyncio.Event | None) -> int:
+    """Wait until nothing is in a queue, at most this long or until told to hurry. Returns how many stay."""
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while len(queue) and not (hurry and hurry.is_set()) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.01)
+    return len(queue)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,23 @@ from tenant_security.service.tls import TlsFiles, names, tls_files
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
 
 _MIB = 1_048_576
+
+
+class WhenFull(Enum):
+    """What to do when an event cannot be recorded."""
+
+    DROP = "drop"
+    REFUSE = "refuse"
+
+
+def read_when_full(text: str) -> WhenFull:
+    """Read the choice."""
+    try:
+        return WhenFull(text)
+    except ValueError:
+        raise ValueError("drop or refuse") from None
+
+
 _ANYBODY: Final[frozenset[str]] = frozenset()
 _TLS: Final = ("TSP_TLS_CERTIFICATE_FILE", "TSP_TLS_KEY_FILE", "TSP_TLS_CLIENT_CA_FILE")
 
@@ -181,6 +199,27 @@ class ProxySettings:
         "TSP_EVENTS_TOKEN",
         secret,
         meaning="What logdrivers show on the events port in place of the API key. Leaked: its holder takes events.",
+    )
+    outbox_directory: Path | None = setting(
+        "TSP_OUTBOX_DIRECTORY",
+        Path,
+        meaning="Where events wait for a logdriver on disk: they survive a crash of the proxy and need no memory. Not "
+        "set: they wait in memory. Lost: the events that no logdriver had.",
+    )
+    outbox_bytes: int = setting(
+        "TSP_OUTBOX_BYTES",
+        integer(_MIB, 1 << 50),
+        default=1024 * _MIB,
+        unit="bytes",
+        meaning="How much may wait in that directory, for each worker.",
+    )
+    events_when_full: WhenFull = setting(
+        "TSP_EVENTS_WHEN_FULL",
+        read_when_full,
+        default=WhenFull.DROP,
+        meaning="What to do when an event cannot be recorded. `drop`: serve, count it, and leave its sequence number "
+        "unused. `refuse`: refuse the operation with 301 and HTTP 503; with an outbox on disk an operation is answered "
+        "only when its event is there (docs/logdriver.md).",
     )
     send_high_water_mark: int = setting(
         "TSP_SEND_HIGH_WATER_MARK",

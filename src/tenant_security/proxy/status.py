@@ -8,7 +8,7 @@ from tenant_security import __version__
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.proxy.leasing import LeaseBook
 from tenant_security.proxy.opened_configs import OpenedConfigs
-from tenant_security.proxy.outbox import Outbox
+from tenant_security.proxy.outbox import EventQueue
 from tenant_security.proxy.tenant_secrets import TenantSecrets
 from tenant_security.service.http_server import HttpServer
 from tenant_security.service.metrics import Metrics
@@ -23,7 +23,7 @@ class Parts(NamedTuple):
 
     stage: Callable[[], Stage]
     refresher: DirectoryRefresher
-    outbox: Outbox
+    outbox: EventQueue
     leases: LeaseBook
     opened: OpenedConfigs
     secrets: TenantSecrets
