@@ -6,7 +6,8 @@ says which version a change must be made from. Requests are signed by the vendor
 Source: docs/broker-api.md.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -15,7 +16,13 @@ import msgspec
 from tenant_security.authoring import documents
 from tenant_security.authoring.roster import Entry, Roster
 from tenant_security.authoring.vendor import Vendor
-from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError, ask, register_vendor
+from tenant_security.outbound.broker import (
+    BrokerAccount,
+    BrokerRefusedError,
+    ask,
+    download_vendors_snapshot,
+    register_vendor,
+)
 from tenant_security.outbound.flow import Flow
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import snapshot as words
@@ -33,6 +40,12 @@ class _Made(msgspec.Struct):
     """What the broker answers with the number of something new."""
 
     id: int
+
+
+class _Allowed(msgspec.Struct, rename="camel"):
+    """Whether a config may be leased with."""
+
+    leasing_allowed: bool
 
 
 class _Page(msgspec.Struct, rename="camel"):
@@ -92,6 +105,42 @@ class AtBroker:
         """Hand in what the vendor's directory says now: root, manifest, segments' seeds."""
         yield from self.ask("PUT", "/documents", type(None), self.documents())
 
+    def pull_keys(self) -> Flow[bool]:
+        """Take over what another admin has changed of the keys; return whether there was anything.
+
+        Raises: SnapshotRefusedError when what the broker has does not verify or is older.
+        """
+        stored = yield from self.ask("GET", "/documents", api.VendorDocuments)
+        return self.vendor.adopt(stored.root, stored.manifest, stored.segment_wraps)
+
+    def publish_head(self, head: words.Signed) -> Flow[None]:
+        """Vouch for a segment's snapshot."""
+        yield from self.ask("PUT", "/heads", type(None), head)
+
+    def download_snapshot(self, segment: int, into: Path) -> Flow[None]:
+        """Get a segment's whole snapshot into a file. Raises: OSError."""
+        yield from download_vendors_snapshot(self.account, f"{self._path}/snapshot?segment={segment}", into)
+
+    def rewrap(self, segment: int, on_progress: Callable[[int, int], object]) -> Flow[int]:
+        """Wrap every config of a segment to its newest epoch; return how many there were.
+
+        ``on_progress`` is told how many are done and how many are left. It can be begun again after any interruption.
+        """
+        newest, done = self.vendor.segment(segment), 0
+        while True:
+            portion = yield from self.ask("GET", "/config-wraps", api.OutdatedWraps, segment=segment)
+            on_progress(done, portion.left)
+            if not portion.wraps:
+                return done
+            fresh = tuple(api.NewWrap(each.config, self._rewrapped(each, newest)) for each in portion.wraps)
+            yield from self.ask("PUT", "/config-wraps", type(None), api.NewWraps(fresh))
+            done += len(fresh)
+
+    def _rewrapped(self, old: api.OutdatedWrap, newest: words.Segment) -> words.Wrap:
+        key = self.vendor.opening_key(old.wrap.segment, old.wrap.epoch)
+        dek = key.open(words.config_dek_info(old.wrap.segment, old.wrap.epoch, old.header), old.wrap.sealed)
+        return documents.wrap_dek(dek, old.header, newest)
+
     def documents(self) -> api.VendorDocuments:
         """What the vendor's directory says now."""
         state = self.vendor.state
@@ -99,9 +148,13 @@ class AtBroker:
 
     # -- tenants -----------------------------------------------------------------------------------------------------
 
+    def tenant_path(self, tenant: str) -> str:
+        """Return a tenant's path below the vendor's."""
+        return f"/tenants/{_quoted(tenant)}"
+
     def stored(self, tenant: str) -> Flow[api.TenantDocuments]:
         """Read what is stored of a tenant."""
-        return (yield from self.ask("GET", f"/tenants/{_quoted(tenant)}/documents", api.TenantDocuments))
+        return (yield from self.ask("GET", f"{self.tenant_path(tenant)}/documents", api.TenantDocuments))
 
     def change(
         self, tenant: str, decide: Callable[[Roster], object], kinds: "Mapping[int, Labels] | None" = None
@@ -116,7 +169,7 @@ class AtBroker:
             if change is None:
                 return False
             try:
-                yield from self.ask("PUT", f"/tenants/{_quoted(tenant)}/documents", type(None), change)
+                yield from self.ask("PUT", f"{self.tenant_path(tenant)}/documents", type(None), change)
             except BrokerRefusedError as refused:
                 if refused.status != _CONFLICT or attempt == _ATTEMPTS - 1:
                     raise
@@ -137,28 +190,59 @@ class AtBroker:
             roster.tenants[before.tenant] = old
         decide(roster)
         new = roster.tenants.get(before.tenant)
-        if new is None or (old is not None and (new.signed, new.configs) == (old.signed, old.configs)):
+        if new is None:
             return None
         known = {words.decode(words.ConfigHeader, each.header).config: each for each in before.configs}
+        offered = self._offered(new, old, known, segments, kinds)
+        gone = known.keys() - new.configs.keys()
+        signed = new.signed
+        if old is not None and signed == old.signed:
+            if not offered and not gone:
+                return None
+            signed = self._signed_again(new)
+        return api.TenantChange(signed, before.record_version, configs=offered, removed=tuple(sorted(gone)))
+
+    def _offered(
+        self,
+        new: Entry,
+        old: Entry | None,
+        known: Mapping[int, api.SealedConfig],
+        segments: Sequence[words.Segment],
+        kinds: "Mapping[int, Labels]",
+    ) -> tuple[api.SealedConfig, ...]:
+        """Return the configs to hand in: new ones, and those that are newly leased or not wrapped to every segment."""
         leased = {each.config for each in new.record.assignments if each.leasing}
-        handed_in = {
-            number
-            for number, envelope in new.configs.items()
-            if old is None
-            or old.configs.get(number) != envelope
-            or (number in leased and not known[number].leasing_allowed)
-        }
+        wanted = {(each.id, each.epoch) for each in segments}
+        offered = []
+        for number, envelope in sorted(new.configs.items()):
+            stored = known.get(number)
+            same = stored is not None and old is not None and old.configs.get(number) == envelope
+            if (
+                stored is None
+                or not same
+                or (number in leased and not stored.leasing_allowed)
+                or _wrapped(stored) != wanted
+            ):
+                labels = kinds.get(number) or _labels(stored)
+                offered.append(self.sealed(envelope, segments, labels, leasing=number in leased))
+        return tuple(offered)
 
-        def handed(number: int) -> api.SealedConfig:
-            labels = kinds.get(number) or _labels(known.get(number))
-            return self.sealed(new.configs[number], segments, labels, leasing=number in leased)
-
-        return api.TenantChange(
-            record=new.signed,
-            base_version=before.record_version,
-            configs=tuple(handed(number) for number in sorted(handed_in)),
-            removed=tuple(sorted(known.keys() - new.configs.keys() - _sinks(known))),
+    def _signed_again(self, entry: Entry) -> words.Signed:
+        record = entry.record
+        return self.vendor.tenant_record(
+            record.tenant,
+            record.assignments,
+            leasing_required=record.leasing_required,
+            version=record.version,
+            configs=entry.configs.values(),
         )
+
+    def wrap_for_tags(self, tenant: str) -> Flow[bool]:
+        """Wrap a tenant's configs to the segments that its tags now lead to; return whether anything was missing."""
+        stored = yield from self.stored(tenant)
+        if stored.record is None or not any(words.entitled(stored.tags, each) for each in self.vendor.segments):
+            return False
+        return (yield from self.change(tenant, lambda _: None))
 
     def segments_of(self, tags: Iterable[str]) -> tuple[words.Segment, ...]:
         """Return the segments that serve whoever has these tags. Raises: ValueError when none does."""
@@ -205,6 +289,23 @@ class AtBroker:
         """Take all numbers up to this one, to number configs by ourselves."""
         yield from self.ask("POST", "/config-numbers", _Made, through=through)
 
+    def wrap_shared(self) -> Flow[int]:
+        """Wrap the vendor's configs to every segment that there is; return how many were not."""
+        wanted = {(each.id, each.epoch) for each in self.vendor.segments}
+        missing = 0
+        for each in (yield from self.every("/configs", api.Config)):
+            stored = yield from self.ask("GET", f"/configs/{each.id}/sealed", api.SealedConfig)
+            if _wrapped(stored) != wanted:
+                envelope = stored.envelope(stored.wraps[0])
+                offered = self.sealed(envelope, self.vendor.segments, _labels(stored), leasing=each.leasing_allowed)
+                yield from self.ask("PUT", "/configs", api.Config, offered)
+                missing += 1
+        return missing
+
+    def allow_leasing(self, number: int, *, allowed: bool) -> Flow[None]:
+        """Say whether tenants' records may lease with a config of the vendor."""
+        yield from self.ask("PATCH", f"/configs/{number}", api.Config, _Allowed(allowed))
+
     def put_shared(self, number: int, config_json: bytes, *, name: str = "", leasing: bool = False) -> Flow[bool]:
         """Make or change a config of the vendor, and return whether anything changed."""
         labels = Labels(config_type(config_json), name, leasing)
@@ -246,15 +347,13 @@ def _entry(stored: api.TenantDocuments) -> Entry | None:
     if stored.record is None:
         return None
     envelopes = {
-        words.decode(words.ConfigHeader, each.header).config: each.envelope(each.wraps[0])
-        for each in stored.configs
-        if words.decode(words.ConfigHeader, each.header).kind == "kms"
+        words.decode(words.ConfigHeader, each.header).config: each.envelope(each.wraps[0]) for each in stored.configs
     }
     return Entry(stored.record, words.decode(words.TenantRecord, stored.record.body), envelopes, stored.authors)
 
 
-def _sinks(known: Mapping[int, api.SealedConfig]) -> set[int]:
-    return {number for number, each in known.items() if words.decode(words.ConfigHeader, each.header).kind != "kms"}
+def _wrapped(stored: api.SealedConfig) -> set[tuple[int, int]]:
+    return {(wrap.segment, wrap.epoch) for wrap in stored.wraps}
 
 
 def _quoted(name: str) -> str:

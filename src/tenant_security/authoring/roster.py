@@ -5,7 +5,7 @@ higher version and a new signature.
 """
 
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -112,21 +112,24 @@ class Roster:
         *,
         configs: Mapping[int, bytes] | None = None,
         sinks: Mapping[int, bytes] | None = None,
+        keep: Collection[int] = (),
         leasing_required: bool = False,
     ) -> bool:
         """Set a tenant: what it may use, its own configs and where its events go, as JSON. Returns whether it changed.
 
+        ``keep`` are numbers of configs that it has and keeps as they were sealed.
         Raises: TenantSecurityError 207 when a config is not one that proxies can read, SinkConfigError when a sink is
         not one that logdrivers can; ValueError when an assigned config is nowhere, is assigned twice, more than one is
         primary, or a sink has the id of a config.
         """
         wanted = tuple(assignments)
         old = self.tenants.get(tenant_id)
-        _check(tenant_id, wanted, {*self.shared, *self.known_shared, *(configs or {})})
         if twice := set(sinks or {}) & {*self.shared, *self.known_shared, *(configs or {})}:
             raise ValueError(f"tenant {tenant_id!r} has a sink and a KMS config with the id {min(twice)}")
         before = old.configs if old else {}
-        sealed = {
+        kept = {number: before[number] for number in keep if number in before}
+        _check(tenant_id, wanted, {*self.shared, *self.known_shared, *kept, *(configs or {})})
+        sealed = kept | {
             number: self._sealed(tenant_id, number, text, before.get(number))
             for number, text in (configs or {}).items()
         }

@@ -27,6 +27,7 @@ from tenant_security.crypto.seal import SealingKey, Suite
 from tenant_security.crypto.signing import Kind, SigningKey, fingerprint, key_id
 from tenant_security.crypto.unseal import OpeningKey, new_seed
 from tenant_security.secret import Secret
+from tenant_security.trust.chain import Seen, verify_manifest, verify_root
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -60,7 +61,7 @@ class Vendor:
         self.directory: Final = directory
         self._state = state
         self._clock: Final = clock
-        self.root: Final = words.decode(words.Root, state.root.body)
+        self.root = words.decode(words.Root, state.root.body)
         self._manifest = words.decode(words.Manifest, state.manifest.body)
         self.admin: Final = SigningKey(read_seed(directory / _ADMIN_KEY))
         self._opening: Final[dict[tuple[int, int], OpeningKey]] = {}
@@ -192,11 +193,11 @@ class Vendor:
         )
         self._publish(identities=(*identities, identity))
 
-    def revoke_identity(self, name: str) -> None:
+    def revoke_identity(self, name: str, *, keep_epochs: bool = False) -> None:
         """Stop trusting an identity, and begin a new epoch in every segment that it could open.
 
-        The configs it could read are known to it for good: their credentials should be rotated at the KMS.
-
+        The configs it could read are known to it for good: their credentials should be rotated at the KMS. With
+        ``keep_epochs`` the old epoch stays beside the new one, until every config is wrapped anew.
         Raises: UnknownNameError.
         """
         gone = next((known for known in self._manifest.identities if known.id == name), None)
@@ -207,10 +208,7 @@ class Vendor:
         self._publish(
             authors=kept,
             identities=tuple(revoked if known is gone else known for known in self._manifest.identities),
-            segments=tuple(
-                self._next_epoch(segment) if words.entitled(gone.tags, segment) else segment
-                for segment in self._manifest.segments
-            ),
+            segments=self._rotated([each for each in self.segments if words.entitled(gone.tags, each)], keep_epochs),
         )
 
     def add_segment(self, *, tags: Iterable[str] = (), suite: Suite = Suite.XWING) -> int:
@@ -221,14 +219,64 @@ class Vendor:
         self._publish(segments=(*self._manifest.segments, _segment(number, 1, suite, seed, tuple(tags))))
         return number
 
-    def rotate_segment(self, number: int) -> None:
+    def rotate_segment(self, number: int, *, keep_epochs: bool = False) -> None:
         """Begin a new epoch; the next snapshot that is written wraps every config anew.
+
+        With ``keep_epochs`` the old one stays beside it, until every config is wrapped anew.
+        Raises: UnknownNameError.
+        """
+        self._publish(segments=self._rotated([self.segment(number)], keep_epochs))
+
+    def rotates(self, number: int) -> bool:
+        """Whether a segment has an older epoch beside its newest one."""
+        return sum(each.id == number for each in self._manifest.segments) > 1
+
+    def services_of(self, segment: words.Segment) -> tuple[str, ...]:
+        """Name the services that open a segment."""
+        active = (each for each in self._manifest.identities if each.status is words.Status.ACTIVE)
+        return tuple(each.id for each in active if words.entitled(each.tags, segment))
+
+    def drop_old_epochs(self, number: int) -> bool:
+        """End every epoch of a segment but the newest, and return whether there was another.
 
         Raises: UnknownNameError.
         """
-        old = self.segment(number)
-        fresh = self._next_epoch(old)
-        self._publish(segments=tuple(fresh if known is old else known for known in self._manifest.segments))
+        newest = self.segment(number)
+        kept = tuple(each for each in self._manifest.segments if each.id != number or each is newest)
+        if kept == self._manifest.segments:
+            return False
+        self._publish(segments=kept)
+        return True
+
+    def _rotated(self, chosen: Iterable[words.Segment], keep_epochs: bool) -> tuple[words.Segment, ...]:
+        rotated = list(self._manifest.segments)
+        for old in chosen:
+            fresh = self._next_epoch(old)
+            if keep_epochs:
+                rotated.insert(rotated.index(old) + 1, fresh)
+            else:
+                rotated = [each for each in rotated if each.id != old.id] + [fresh]
+        return tuple(sorted(rotated, key=lambda each: (each.id, each.epoch)))
+
+    def adopt(self, root: words.Signed, manifest: words.Signed, wraps: tuple[words.SegmentWrap, ...]) -> bool:
+        """Take over newer documents of this vendor, such as another admin has made; return whether there were any.
+
+        Raises: SnapshotRefusedError when they do not verify or are older than what is here.
+        """
+        if (root, manifest) == (self._state.root, self._state.manifest):
+            return False
+        seen = Seen(
+            root_version=self.root.version,
+            root_hash=words.sha256(self._state.root.body),
+            manifest_version=self._manifest.version,
+            manifest_hash=words.sha256(self._state.manifest.body),
+        )
+        judged = verify_root(root, pinned=self.root_fingerprint, previous=seen, now_s=self.now_s())
+        newer = verify_manifest(manifest, judged, previous=seen, now_s=self.now_s())
+        self.root, self._manifest = judged, newer
+        self._state = msgspec.structs.replace(self._state, root=root, manifest=manifest, segment_wraps=wraps)
+        self._save()
+        return True
 
     def add_author(self, public: bytes, name: str, *, tenant: str, may: Iterable[words.May] = _ALL_RIGHTS) -> None:
         """Let a key sign entries of one tenant, or of all when ``tenant`` is empty.
@@ -365,7 +413,12 @@ class Vendor:
         self._save()
 
     def _wraps(self, manifest: words.Manifest) -> Iterable[words.SegmentWrap]:
-        """Yield each entitled identity's wrap of each segment, keeping those that exist."""
+        """Yield each entitled identity's wrap of each segment, keeping those that exist, and those of admins."""
+        services = {key_id(each.encryption) for each in manifest.identities}
+        alive = {(segment.id, segment.epoch) for segment in manifest.segments}
+        for wrap in self._state.segment_wraps:
+            if wrap.recipient not in services and (wrap.segment, wrap.epoch) in alive:
+                yield wrap
         made = {(wrap.segment, wrap.epoch, wrap.recipient): wrap for wrap in self._state.segment_wraps}
         for segment in manifest.segments:
             for identity in manifest.identities:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from tenant_security import __version__
 from tenant_security.broker.account_api import AccountApi
 from tenant_security.broker.database import Database
+from tenant_security.broker.export_api import ExportApi
 from tenant_security.broker.fleet_api import FleetApi
 from tenant_security.broker.http import BODY_CAP_BYTES, Broker, GivenBroker, say_no
 from tenant_security.broker.migrations.upgrade import is_current, upgrade
@@ -33,6 +34,7 @@ from tenant_security.broker.people.passphrases import Passphrases
 from tenant_security.broker.people_api import PeopleApi
 from tenant_security.broker.records_api import RecordsApi
 from tenant_security.broker.refusals import BusyError
+from tenant_security.broker.rotation_api import RotationApi
 from tenant_security.broker.server_key import load_server_key
 from tenant_security.broker.service_api import ServiceApi
 from tenant_security.broker.settings import BrokerSettings
@@ -96,6 +98,8 @@ def application(broker: Broker) -> Litestar:
             VendorApi,
             RecordsApi,
             FleetApi,
+            RotationApi,
+            ExportApi,
             ServiceApi,
             live,
             ready,

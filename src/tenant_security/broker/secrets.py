@@ -4,6 +4,7 @@ States: Current -> InRotation -> Archived. There is at most one Current and one 
 constraints hold that too. A secret whose config is no longer the primary needs migration: it must be wrapped anew.
 """
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -16,6 +17,7 @@ from tenant_security.broker.database import Change
 from tenant_security.broker.refusals import ConflictError, NotAllowedNowError, NotFoundError
 from tenant_security.broker.sealed_configs import require_config
 from tenant_security.broker.tenants import tenant_row
+from tenant_security.wire.broker_api import ImportedSecret
 
 SecretType = Literal["search", "deterministic", "vector"]
 Rotation = Literal["current", "in-rotation", "archived"]
@@ -74,6 +76,54 @@ async def create_secret(change: Change, new: NewSecret) -> sa.Row[tuple[object, 
     detail = {"type": new.type, "path": new.path, "config": new.config}
     await change.record("secret.create", row.id, tenant=new.tenant, detail=detail)
     return row
+
+
+async def import_secret(change: Change, secret: ImportedSecret) -> bool:
+    """Keep a secret that was kept elsewhere, with its number and state; return whether it was new.
+
+    Raises: NotFoundError; NotAllowedNowError when its number is another secret's, or the path has another one in this
+    state.
+    """
+    tenant = await tenant_row(change.connection, change.vendor, secret.tenant)
+    table, vendors = schema.tenant_secrets, schema.vendors
+    numbered = await change.connection.execute(
+        sa.select(table.c.encrypted_secret).where(table.c.vendor == change.vendor, table.c.number == secret.number)
+    )
+    there = numbered.scalar_one_or_none()
+    if there is not None:
+        if bytes(there) != secret.encrypted:
+            raise NotAllowedNowError(f"number {secret.number} is another secret's here")
+        return False
+    same = sa.and_(table.c.tenant == tenant.number, table.c.type == secret.type, table.c.path == secret.path)
+    in_state = sa.select(table.c.id).where(same, table.c.rotation == secret.rotation)
+    if secret.rotation != "archived" and (await change.connection.execute(in_state)).first() is not None:
+        raise NotAllowedNowError(
+            f"tenant {secret.tenant!r} has a {secret.rotation} {secret.type} secret of path {secret.path!r} already; "
+            "it was made before the import, and what is encrypted under either needs both: rotate it first"
+        )
+    await change.connection.execute(
+        vendors.update()
+        .where(vendors.c.id == change.vendor, vendors.c.next_secret <= secret.number)
+        .values(next_secret=secret.number + 1)
+    )
+    await change.connection.execute(
+        table.insert().values(
+            id=str(uuid.uuid4()),
+            vendor=change.vendor,
+            number=secret.number,
+            tenant=tenant.number,
+            type=secret.type,
+            path=secret.path,
+            fingerprint=hashlib.sha256(b"tenant-security/imported-secret/v1\n" + secret.encrypted).digest(),
+            config=secret.config,
+            encrypted_secret=secret.encrypted,
+            migration="current",
+            rotation=secret.rotation,
+            updated_ms=change.now_ms,
+            **{**change.made, "created_ms": secret.created},
+        )
+    )
+    return True
 
 
 async def begin_rotation(change: Change, tenant_id: str, secret_id: str) -> sa.Row[tuple[object, ...]]:

@@ -9,6 +9,7 @@ from tenant_security.broker import tags, vendors
 from tenant_security.broker.access import signed_in
 from tenant_security.broker.audit import Actor
 from tenant_security.broker.callers import Role
+from tenant_security.broker.database import Database
 from tenant_security.broker.http import Asked, Broker, GivenBroker
 from tenant_security.broker.people import memberships, set_up
 from tenant_security.broker.people.organisations import Organisation
@@ -58,10 +59,7 @@ async def add_vendor(
     With ``token`` it is asked once more whether that is good, with nobody else making a vendor at the same time.
     Raises: NotAllowedNowError; ConflictError.
     """
-    try:
-        vendor = words.decode(words.Root, documents.root.body).vendor
-    except (words.MalformedError, SnapshotRefusedError) as malformed:
-        raise NotAllowedNowError(f"the root cannot be read: {malformed}") from None
+    vendor = _vendor_named(documents)
     actor = owner or Actor("operator", "operator", "whoever runs this broker")
     async with broker.database.change(actor, vendor, creates_vendor=True) as change:
         if token is not None:
@@ -74,3 +72,24 @@ async def add_vendor(
         if default_tag:
             await tags.create_tag(change, default_tag, default=True)
     return vendor
+
+
+async def keep_vendor(database: Database, name: str, documents: VendorDocuments, default_tag: str) -> str:
+    """Keep a new vendor without HTTP, as whoever has the database can; it has no people yet. Returns its id.
+
+    Raises: NotAllowedNowError; ConflictError.
+    """
+    vendor = _vendor_named(documents)
+    operator = Actor("operator", "operator", "whoever runs this broker")
+    async with database.change(operator, vendor, creates_vendor=True) as change:
+        await vendors.create_vendor(change, name, documents)
+        if default_tag:
+            await tags.create_tag(change, default_tag, default=True)
+    return vendor
+
+
+def _vendor_named(documents: VendorDocuments) -> str:
+    try:
+        return words.decode(words.Root, documents.root.body).vendor
+    except (words.MalformedError, SnapshotRefusedError) as malformed:
+        raise NotAllowedNowError(f"the root cannot be read: {malformed}") from None

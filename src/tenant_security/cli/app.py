@@ -6,7 +6,25 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from tenant_security import __version__
-from tenant_security.cli import events, files, identity, kms, rekey_campaign, sink, snapshot
+from tenant_security.cli import (
+    audit,
+    broker,
+    events,
+    files,
+    fleet,
+    head,
+    identity,
+    kms,
+    kms_configs,
+    rekey_campaign,
+    secrets,
+    segment,
+    sink,
+    snapshot,
+    snapshot_export,
+    tenant,
+    vendor,
+)
 from tenant_security.errors import SettingsError
 from tenant_security.service.run import EXIT_SETTINGS
 
@@ -21,7 +39,9 @@ Start here:
 
 In production:
 
-    tenant-security snapshot build ...  describe tenants and their KMS configs, get one sealed, signed file
+    tenant-security broker              run the Configuration Broker
+    tenant-security vendor init ...     make a vendor's keys, and have the broker keep the vendor
+    tenant-security snapshot build ...  or, without a broker: tenants and KMS configs as one sealed, signed file
     tenant-security identity new ...    make the identity of a proxy and its env file
     tenant-security proxy               run the Tenant Security Proxy with that env file
     tenant-security logdriver           deliver tenants' events to their sinks; events looks into its spool
@@ -35,15 +55,12 @@ With a proxy running:
 """,
     help_format="plaintext",
 )
-app.command(snapshot.app)
-app.command(identity.app)
-app.command(kms.app)
-app.command(sink.app)
-app.command(events.app)
-app.command(files.encrypt)
-app.command(files.decrypt)
-app.command(files.inspect)
-app.command(rekey_campaign.rekey_campaign)
+for group in (broker, vendor, identity, tenant, kms, segment, secrets, head, snapshot, sink, events, audit, fleet):
+    app.command(group.app)
+for command in (files.encrypt, files.decrypt, files.inspect, rekey_campaign.rekey_campaign):
+    app.command(command)
+_ADD_THEIR_COMMANDS = (kms_configs, snapshot_export)
+"""Modules whose commands stand in another's group."""
 
 
 @app.command

@@ -10,6 +10,8 @@ from tenant_security.authoring.keyfiles import KeyFileError
 from tenant_security.authoring.vendor import UnknownNameError
 from tenant_security.client.errors import ClientError
 from tenant_security.errors import SettingsError, TenantSecurityError
+from tenant_security.outbound.broker import BrokerRefusedError
+from tenant_security.outbound.flow import UnreachableError
 from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire.snapshot import MalformedError
 
@@ -27,6 +29,10 @@ def explained() -> Iterator[None]:
         fail(f"{fault}{'; asking again later can help' if fault.retryable else ''}")
     except (KeyFileError, UnknownNameError, SnapshotRefusedError, TenantSecurityError, MalformedError) as one:
         fail(str(one))
+    except BrokerRefusedError as refused:
+        fail(str(refused))
+    except UnreachableError as failure:
+        fail(f"the broker cannot be reached: {failure}; check --broker and CONFIG_BROKER_CA_FILE")
     except OSError as failure:
         place = f"{failure.filename}: " if isinstance(failure.filename, (str, Path)) else ""
         fail(f"{place}{failure.strerror or failure}")

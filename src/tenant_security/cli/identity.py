@@ -12,10 +12,14 @@ from tenant_security.authoring.identities import IdentityRequest, new_identity
 from tenant_security.authoring.keyfiles import write_whole
 from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli.explain import explained, fail
+from tenant_security.cli.link import AtOptions, Columns, Json, Session, change_keys, remembered_broker, show, talk
+from tenant_security.cli.segment import rotate_segments
 from tenant_security.crypto.seal import Suite
+from tenant_security.crypto.signing import fingerprint as fingerprint_of
 from tenant_security.crypto.signing import parse_fingerprint
 from tenant_security.secret import Secret
 from tenant_security.wire.service_env import ServiceCredentials, render_env
+from tenant_security.wire.snapshot import Status
 
 app = App(
     name="identity",
@@ -45,7 +49,7 @@ def new(
     name: str,
     /,
     *,
-    vendor: Path,
+    at: AtOptions,
     env_file: Path,
     segment: int = 1,
     tag: list[str] | None = None,
@@ -59,8 +63,6 @@ def new(
     ----------
     name
         What to call it; proxies that share an env file are one identity.
-    vendor
-        The directory that "snapshot init" made.
     env_file
         The env file to write. It holds the private keys and a new API_KEY, and must not be there yet.
     segment
@@ -72,10 +74,16 @@ def new(
     """
     with explained():
         _refuse_to_overwrite(env_file)
-        owner = Vendor.load(vendor)
-        credentials = owner.add_bridge(name) if bridge else owner.add_identity(name, segment=segment, tags=tag or ())
-        _write_env(env_file, credentials)
-        print(f"Identity {name} is let in; its env file is {env_file}. Now build the snapshot again.")
+
+        def add(owner: Vendor) -> ServiceCredentials:
+            made = owner.add_bridge(name) if bridge else owner.add_identity(name, segment=segment, tags=tag or ())
+            _write_env(env_file, made, at.broker or remembered_broker(at.vendor))
+            return made
+
+        _, at_broker = change_keys(at, add)
+        if bridge and at_broker:
+            talk(at, lambda session: session.run(session.admin.wrap_shared()))
+        print(f"Identity {name} is let in; its env file is {env_file}.{_next(at_broker)}")
 
 
 @app.command
@@ -123,15 +131,13 @@ def request(
 
 
 @app.command
-def approve(request: Path, /, *, vendor: Path, fingerprint: str) -> None:
+def approve(request: Path, /, *, at: AtOptions, fingerprint: str) -> None:
     """Let in an identity that was made elsewhere.
 
     Parameters
     ----------
     request
         The request file.
-    vendor
-        The directory that "snapshot init" made.
     fingerprint
         What the request's maker told you, so that nobody else's keys are let in.
     """
@@ -139,40 +145,61 @@ def approve(request: Path, /, *, vendor: Path, fingerprint: str) -> None:
         asked = msgspec.json.decode(request.read_bytes(), type=IdentityRequest)
         if parse_fingerprint(fingerprint) != asked.fingerprint:
             fail(f"{request} has another fingerprint: {asked.fingerprint}; ask its maker again")
-        Vendor.load(vendor).approve_identity(asked)
-        print(f"Identity {asked.id} is let in. Now build the snapshot again.")
+        _, at_broker = change_keys(at, lambda owner: owner.approve_identity(asked))
+        print(f"Identity {asked.id} is let in.{_next(at_broker)}")
 
 
 @app.command
-def revoke(name: str, /, *, vendor: Path) -> None:
+def revoke(name: str, /, *, at: AtOptions) -> None:
     """Stop trusting an identity and begin a new epoch in its segments.
 
-    Build the snapshot again at once, and then rotate the KMS credentials in it: the identity could read them.
+    At a broker every config is wrapped anew at once. Without one, build the snapshot again at once. Then rotate the KMS
+    credentials in it: the identity could read them.
 
     Parameters
     ----------
     name
         Which one.
-    vendor
-        The directory that "snapshot init" made.
     """
-    with explained():
-        Vendor.load(vendor).revoke_identity(name)
-        print(f"Identity {name} is revoked. Build the snapshot again, then rotate the KMS credentials it could read.")
+    if at.broker or remembered_broker(at.vendor):
+        talk(at, lambda session: _revoke_at_broker(session, name))
+        print(f"Identity {name} is revoked, and every config is wrapped anew.")
+    else:
+        with explained():
+            Vendor.load(at.vendor).revoke_identity(name)
+            print(f"Identity {name} is revoked. Now build the snapshot again.")
+    print("Rotate the KMS credentials it could read.")
+
+
+async def _revoke_at_broker(session: Session, name: str) -> int:
+    await session.run(session.admin.pull_keys())
+    opened = [each.id for each in session.vendor.segments if name in session.vendor.services_of(each)]
+    revoked = any(each.id == name and each.status is Status.REVOKED for each in session.vendor.manifest.identities)
+    if revoked:  # a run that was interrupted is taken up
+        opened = [each.id for each in session.vendor.segments if session.vendor.rotates(each.id)]
+        return await rotate_segments(session, opened, lambda _: None)
+    return await rotate_segments(session, opened, lambda vendor: vendor.revoke_identity(name, keep_epochs=True))
 
 
 @app.command(name="list")
-def list_(*, vendor: Path) -> None:
-    """List the identities of a vendor.
-
-    Parameters
-    ----------
-    vendor
-        The directory that "snapshot init" made.
-    """
+def list_(*, at: AtOptions, as_json: Json = False) -> None:
+    """List the identities of a vendor."""
     with explained():
-        for identity in Vendor.load(vendor).manifest.identities:
-            print(f"{identity.config:>6}  {identity.status.value:<8} {identity.id}  {' '.join(identity.tags)}")
+        if at.broker or remembered_broker(at.vendor):
+            talk(at, lambda session: session.run(session.admin.pull_keys()))
+        identities = Vendor.load(at.vendor).manifest.identities
+    columns: Columns = {
+        "NUMBER": "config",
+        "STATUS": lambda row: row.status.value,
+        "IDENTITY": "id",
+        "TAGS": "tags",
+        "FINGERPRINT": lambda row: fingerprint_of(row.encryption + row.signing),
+    }
+    show(identities, columns, as_json=as_json)
+
+
+def _next(at_broker: bool) -> str:
+    return "" if at_broker else " Now build the snapshot again."
 
 
 def _refuse_to_overwrite(env_file: Path) -> None:
@@ -180,6 +207,7 @@ def _refuse_to_overwrite(env_file: Path) -> None:
         fail(f"{env_file} exists; move it away first, because the keys in it cannot be made again")
 
 
-def _write_env(env_file: Path, credentials: ServiceCredentials) -> None:
+def _write_env(env_file: Path, credentials: ServiceCredentials, broker: str = "") -> None:
     api_key = Secret(base64.b64encode(secrets.token_bytes(_API_KEY_BYTES)).decode("ascii"))
-    write_whole(env_file, [render_env(credentials, api_key).encode("utf-8")])
+    lines = render_env(credentials, api_key) + (f"CONFIG_BROKER_URL={broker}\n" if broker else "")
+    write_whole(env_file, [lines.encode("utf-8")])

@@ -17,6 +17,8 @@ from tenant_security.wire import service_api as api
 from tenant_security.wire.broker_api import NewVendor
 
 _CAP_BYTES: Final = 16 * 1_048_576
+_EXPORT_CAP_BYTES: Final = 4 * 1024**3
+_EXPORT_S: Final = 3600.0
 _OK: Final = 200
 _NOTHING: Final = 204
 _UNCHANGED: Final = 304
@@ -156,6 +158,17 @@ def ask(
         return msgspec.json.decode(response.body or b"null", type=kind)
     except msgspec.DecodeError:
         raise BrokerRefusedError(response.status, "something that is not what it documents") from None
+
+
+def download_vendors_snapshot(account: BrokerAccount, target: str, into: Path) -> Flow[None]:
+    """Get a segment's whole snapshot into a file, as a vendor's admin.
+
+    Raises: BrokerRefusedError; UnreachableError; OSError.
+    """
+    request = msgspec.structs.replace(signed_request(account, "GET", target), cap_bytes=_EXPORT_CAP_BYTES)
+    response = yield from download(request, into, _EXPORT_S)
+    if response.status != _OK:
+        raise _refused(response)
 
 
 def register_vendor(account: BrokerAccount, new: NewVendor, setup_token: str) -> Flow[None]:

@@ -7,7 +7,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
-from tenant_security.wire.service_api import Check, Delivery
+from tenant_security.wire.service_api import Check, Delivery, SecretType
 from tenant_security.wire.snapshot import ConfigEnvelope, ConfigId, Name, SegmentWrap, Signed, Wrap
 
 ConfigType = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z][A-Z0-9_-]{0,31}\Z")]
@@ -63,6 +63,34 @@ class SealedConfig(_Said, frozen=True):
     def envelope(self, wrap: Wrap) -> ConfigEnvelope:
         """Return the config as it travels to those who can open this wrap."""
         return ConfigEnvelope(self.header, self.payload, self.commit, self.author, self.sig, wrap)
+
+
+class OutdatedWrap(_Said, frozen=True):
+    """A config's DEK as it is wrapped to an older epoch of a segment, and what is needed to open it."""
+
+    config: ConfigId
+    header: bytes
+    wrap: Wrap
+
+
+class OutdatedWraps(_Said, frozen=True):
+    """A portion of them; ``left`` counts these and all that follow."""
+
+    wraps: tuple[OutdatedWrap, ...]
+    left: int
+
+
+class NewWrap(_Said, frozen=True):
+    """A config's DEK, wrapped to the newest epoch."""
+
+    config: ConfigId
+    wrap: Wrap
+
+
+class NewWraps(_Said, frozen=True):
+    """Some of them."""
+
+    wraps: Annotated[tuple[NewWrap, ...], msgspec.Meta(min_length=1, max_length=500)]
 
 
 class TenantChange(_Said, frozen=True):
@@ -203,6 +231,31 @@ class TenantSecret(_Said, frozen=True):
     created_by: CreatedBy
     created: int
     updated: int
+
+
+class ImportedSecret(_Said, frozen=True):
+    """A tenant secret as it was kept elsewhere. Units: ``created`` Unix milliseconds."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+    tenant: str
+    type: SecretType
+    path: Annotated[str, msgspec.Meta(max_length=1024)]
+    config: ConfigId
+    encrypted: Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
+    rotation: Literal["current", "in-rotation", "archived"]
+    created: int
+
+
+class ImportedSecrets(_Said, frozen=True):
+    """Some of them."""
+
+    secrets: Annotated[tuple[ImportedSecret, ...], msgspec.Meta(min_length=1, max_length=500)]
+
+
+class Imported(_Said, frozen=True):
+    """How many were new."""
+
+    added: int
 
 
 class AuditEntry(_Said, frozen=True):

@@ -1,0 +1,143 @@
+"""``tenant-security secrets``: tenant secrets at a broker, wrapped by each tenant's own KMS."""
+
+import binascii
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+from cyclopts import App
+
+from tenant_security.authoring.keyfiles import write_whole
+from tenant_security.cli.explain import explained
+from tenant_security.cli.link import AtOptions, Columns, Json, Session, show, talk, when
+from tenant_security.wire import broker_api as api
+from tenant_security.wire import edek
+from tenant_security.wire.secret_export import exported
+
+app = App(
+    name="secrets",
+    help="Tenant secrets, from which keys for deterministic encryption and search are derived. All are wrapped.",
+    help_format="plaintext",
+)
+
+_COLUMNS: Columns = {
+    "TENANT": "tenant",
+    "NUMBER": "number",
+    "TYPE": "type",
+    "PATH": "path",
+    "CONFIG": "config",
+    "ROTATION": "rotation",
+    "MIGRATION": "migration",
+    "CREATED": lambda row: when(row.created),
+    "ID": "id",
+}
+
+
+@app.command(name="list")
+def list_(*, at: AtOptions, tenant: list[str] | None = None, as_json: Json = False) -> None:
+    """List tenant secrets.
+
+    Parameters
+    ----------
+    tenant
+        Only this tenant's; may be given several times.
+    """
+
+    async def work(session: Session) -> list[api.TenantSecret]:
+        return await session.run(session.admin.every("/secrets", api.TenantSecret, tenant=tenant))
+
+    show(talk(at, work), _COLUMNS, as_json=as_json)
+
+
+@app.command
+def rotate(tenant: str, secret: str, /, *, at: AtOptions, commit: bool = False) -> None:
+    """Begin a secret's rotation: the next need makes a new one, and this one still decrypts. With --commit, end it.
+
+    Commit when nothing is encrypted under the old secret any more: it is not served afterwards, and kept.
+
+    Parameters
+    ----------
+    tenant
+        Whose.
+    secret
+        The secret's id, as "secrets list" shows it.
+    commit
+        End the rotation instead.
+    """
+    step = "commit" if commit else "begin"
+
+    async def work(session: Session) -> api.TenantSecret:
+        path = f"{session.admin.tenant_path(tenant)}/secrets/{secret}/rotation/{step}"
+        return await session.run(session.admin.ask("POST", path, api.TenantSecret))
+
+    show([talk(at, work)], _COLUMNS, as_json=False)
+
+
+@app.command
+def export(out: Path, /, *, at: AtOptions, tenant: list[str] | None = None) -> None:
+    """Write tenant secrets to a file, wrapped as they are: what 'recover' needs beside the tenant's KMS.
+
+    Shape: a JSON array with one record per secret, as the backups of the original broker have them.
+
+    Parameters
+    ----------
+    out
+        The file to write.
+    tenant
+        Only this tenant's; may be given several times.
+    """
+
+    async def work(session: Session) -> list[api.TenantSecret]:
+        return await session.run(session.admin.every("/secrets", api.TenantSecret, tenant=tenant))
+
+    found = talk(at, work)
+    with explained():
+        records = msgspec.json.encode([exported(each) for each in found])
+        write_whole(out, [msgspec.json.format(records, indent=1), b"\n"])
+    print(f"Wrote {len(found)} secrets to {out}.")
+
+
+@app.command(name="import")
+def import_(file: Path, /, *, at: AtOptions) -> None:
+    """Bring the tenant secrets of a proxy's file (TSP_TENANT_SECRETS_FILE) to the broker, numbers and states kept.
+
+    Stop the proxies that use the file first. What is there already stays, so it can be run again.
+
+    Parameters
+    ----------
+    file
+        The SQLite file.
+    """
+    with explained():
+        rows = _rows(file)
+
+    async def work(session: Session) -> int:
+        added = 0
+        for begin in range(0, len(rows), 100):
+            answer = await session.run(
+                session.admin.ask(
+                    "PUT", "/secrets", api.Imported, api.ImportedSecrets(tuple(rows[begin : begin + 100]))
+                )
+            )
+            added += answer.added
+        return added
+
+    added = talk(at, work)
+    print(f"{added} secrets were brought to the broker; {len(rows) - added} were there already.")
+
+
+def _rows(file: Path) -> list[api.ImportedSecret]:
+    if not file.exists():
+        raise ValueError(f"{file} is not there")
+    query = "SELECT id, tenant_id, secret_type, secret_path, edek, rotation, created_ms FROM tenant_secret ORDER BY id"
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            return [
+                api.ImportedSecret(
+                    number, tenant, kind, path, edek.decode(wrapped).config_id, wrapped, rotation, created
+                )
+                for number, tenant, kind, path, wrapped, rotation, created in database.execute(query)
+            ]
+    except (sqlite3.Error, binascii.Error) as broken:
+        raise ValueError(f"{file} is not a file of tenant secrets: {broken}") from None
