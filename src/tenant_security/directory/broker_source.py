@@ -61,6 +61,7 @@ class BrokerSource:
         self._on_work: Final = on_work
         self._tag = ""
         self._began = False
+        self._has_work = False
         self._copy: Final = None if cache is None else KeptCopy(cache)
         self._temporary: Final = tempfile.TemporaryDirectory(prefix="tenant-security-") if cache is None else None
 
@@ -82,7 +83,14 @@ class BrokerSource:
             self._copy.close()
 
     async def fetch(self, current: TenantDirectory, *, whole: bool) -> Offered | None:
-        """See :class:`SnapshotSource`."""
+        """See :class:`SnapshotSource`.
+
+        Work is begun when what came with it is in use, which is when the next piece is asked for: a test of a config
+        needs that config.
+        """
+        if self._has_work:
+            self._has_work = False
+            self._on_work()
         if self._copy is not None:
             whole = await asyncio.to_thread(self._copy.wants_whole) or whole
         whole = whole or current.version == 0
@@ -105,9 +113,12 @@ class BrokerSource:
         except OSError as failure:
             reason = f"it cannot be written to {self._incoming()}: {failure.strerror or failure}"
             raise SnapshotRefusedError(Part.FILE, reason) from failure
-        if answer.work:
-            self._on_work()
-        return None if isinstance(answer, Unchanged) else _Piece(self, self._incoming(), answer.tag)
+        if isinstance(answer, Unchanged):
+            if answer.work:
+                self._on_work()
+            return None
+        self._has_work = answer.work
+        return _Piece(self, self._incoming(), answer.tag)
 
     def _incoming(self) -> Path:
         if self._copy is not None:

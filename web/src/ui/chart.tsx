@@ -113,7 +113,8 @@ function Legend({ names }: { names: string[] }) {
 
 function Figures({ title, times, series, write }: Required<Given>) {
     return (
-        <table class="visually-hidden">
+        <div class="visually-hidden">
+        <table>
             <caption>{title}</caption>
             <thead>
                 <tr>
@@ -134,6 +135,7 @@ function Figures({ title, times, series, write }: Required<Given>) {
                 ))}
             </tbody>
         </table>
+        </div>
     );
 }
 

@@ -52,7 +52,8 @@ export function InvitationPage() {
     return (
         <Narrow wide>
             {look.data === undefined ? (
-                <Card title="Your invitation">
+                <Card>
+                    <h1>Your invitation</h1>
                     {look.failure === undefined ? (
                         <Loading />
                     ) : (
