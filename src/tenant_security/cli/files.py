@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, BinaryIO, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -11,10 +11,9 @@ from cyclopts import Parameter
 from tenant_security.cli.explain import explained, fail
 from tenant_security.cli.proxy_options import HERE, ProxyOptions
 from tenant_security.client import DocumentFormat, Metadata
-from tenant_security.client.inspection import Description, Kind, describe
+from tenant_security.client.inspection import ENOUGH_BYTES, Description, Kind, describe
 
 _EDEK_SUFFIX: Final = ".edek"
-_LARGEST_TEXT: Final = 64 * 1024 * 1024
 
 Requester = Annotated[str, Parameter(name=["--as"])]
 
@@ -127,7 +126,7 @@ def inspect(
         Print one JSON object, for machines.
     """
     with explained():
-        found = describe(_given(what, text=text))
+        found = describe(*_given(what, text=text))
     if as_json:
         print(msgspec.json.encode(found).decode())
     else:
@@ -169,13 +168,22 @@ def _word(value: object) -> str:
             return str(value)
 
 
-def _given(what: str, *, text: bool) -> bytes:
+def _given(what: str, *, text: bool) -> tuple[bytes, int]:
+    """The beginning of what was given, and the length of the whole."""
     if text:
-        return what.encode()
+        return what.encode(), len(what.encode())
     if what == "-":
-        return sys.stdin.buffer.read(_LARGEST_TEXT)
+        return _beginning(sys.stdin.buffer)
     with Path(what).open("rb") as file:
-        return file.read(_LARGEST_TEXT)
+        return _beginning(file)
+
+
+def _beginning(source: BinaryIO) -> tuple[bytes, int]:
+    start = source.read(ENOUGH_BYTES)
+    size = len(start)
+    while piece := source.read(ENOUGH_BYTES):
+        size += len(piece)
+    return start, size
 
 
 def _beside(file: Path) -> Path:

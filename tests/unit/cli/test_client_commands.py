@@ -114,8 +114,14 @@ def test_inspect_says_what_everything_is(place, capsys, monkeypatch):
     told = json.loads(capsys.readouterr().out)
     assert (told["kind"], told["kms_config_id"], told["leased"], told["was_base64"]) == ("EDEK", 511, True, True)
     assert run("inspect", "--text", (place / "f.enc.edek").read_text().strip()) == 0
+    capsys.readouterr()
     (place / "junk").write_text("junk")
     assert run("inspect", "junk") == 1
+    (place / "large").write_bytes(bytes(3_000_000))
+    run("encrypt", "large", "--tenant", "tenant-gcp-l")
+    capsys.readouterr()
+    assert run("inspect", "large.enc") == 0
+    assert "Length of the plaintext: 3000000" in capsys.readouterr().out
     monkeypatch.setattr(sys, "stdin", (place / "f.enc").open())
     assert run("inspect", "-") == 0
     sys.stdin.close()
