@@ -104,7 +104,11 @@ class Logdriver:
 
     def _context(self, tenant_id: str, vendor_owned: bool) -> SinkContext:
         return SinkContext(
-            now=lambda: datetime.now(UTC), vendor_owned=vendor_owned, stdout=self._stdout, tenant_id=tenant_id
+            now=lambda: datetime.now(UTC),
+            vendor_owned=vendor_owned,
+            kafka_allowed=self._settings.kafka_for_tenants,
+            stdout=self._stdout,
+            tenant_id=tenant_id,
         )
 
     async def _serve(

@@ -18,6 +18,7 @@ from tenant_security.service.logs import log_level
 from tenant_security.service.settings import (
     Address,
     address,
+    flag,
     http_url,
     integer,
     ip,
@@ -208,6 +209,13 @@ class LogdriverSettings:
     )
     egress_deny: tuple[Network, ...] | None = setting(
         "TSP_EGRESS_DENY", read_denied, meaning="Public networks that sinks' addresses may not reach."
+    )
+    kafka_for_tenants: bool = setting(
+        "LOGDRIVER_KAFKA_FOR_TENANTS",
+        flag,
+        default=False,
+        meaning="Whether tenants may have sinks of type KAFKA. Brokers name each other, and whom they name is reached "
+        "over TLS without the egress policy's look. The vendor's own sinks always may.",
     )
     bind_address: str = setting(
         "LOGDRIVER_BIND_ADDRESS",
