@@ -18,6 +18,7 @@ from tenant_security.crypto.random_pool import POOL
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.app import wanted_in
+from tenant_security.proxy.applications import Gate
 from tenant_security.proxy.events import EventRecorder
 from tenant_security.proxy.fast_protocol import FastProtocol
 from tenant_security.proxy.fastpath import FastPath
@@ -56,7 +57,7 @@ class Memory:
         found = self.records.get((tenant_id, secret_type, secret_path))
         return [found] if found else []
 
-    async def create(self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes) -> SecretRecord:
+    async def create(self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes, **_: bytes) -> SecretRecord:
         made = SecretRecord(len(self.records) + 1, tenant_id, secret_type, secret_path, edek, Rotation.CURRENT)
         return self.records.setdefault((tenant_id, secret_type, secret_path), made)
 
@@ -121,7 +122,7 @@ class World:
         refresher: Any = self.directory
         answers = FastPath(refresher, self.leases, self.secrets, recorder, most_documents=50).answers()
         self.edge = FastEdge(answers, api_keys, rays, self.metrics, body_bytes=BODY_BYTES)
-        self.api = ProxyApi(operations, api_keys, self.metrics, log, rays, body_bytes=BODY_BYTES)
+        self.api = ProxyApi(operations, Gate(api_keys, Metrics()), self.metrics, log, rays, body_bytes=BODY_BYTES)
         self.config = Config(self.api, lifespan="off", log_config=None, access_log=False, interface="asgi3", ws="none")
         self.config.load()
 

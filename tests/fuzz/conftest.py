@@ -10,6 +10,7 @@ import pytest
 from tenant_security.kms.local import LocalKmsKey
 from tenant_security.outbound.flow import finished
 from tenant_security.proxy.api import ProxyApi
+from tenant_security.proxy.applications import Gate
 from tenant_security.proxy.events import EventRecorder
 from tenant_security.proxy.fastpath import FastPath
 from tenant_security.proxy.keys import Keys
@@ -38,7 +39,7 @@ class Secrets:
     async def live(self, *key: str) -> list[SecretRecord]:
         return [self.records[key]] if key in self.records else []
 
-    async def create(self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes) -> SecretRecord:
+    async def create(self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes, **_: bytes) -> SecretRecord:
         key = (tenant_id, secret_type, secret_path)
         for text in key:
             text.encode()  # a store of text takes nothing that is no text
@@ -80,7 +81,9 @@ class Api:
             info=lambda *_, **__: None,
             error=lambda *said, **more: self.errors.append(f"{said} {more}"),
         )
-        self.app = ProxyApi(operations, ApiKeys([Secret(API_KEY)]), metrics, log, RayIds(), body_bytes=BODY_BYTES)
+        self.app = ProxyApi(
+            operations, Gate(ApiKeys([Secret(API_KEY)]), Metrics()), metrics, log, RayIds(), body_bytes=BODY_BYTES
+        )
         fast = FastPath(SimpleNamespace(current=self.directory), book, secrets, recorder, most_documents=500)
         self.answers = dict(fast.answers().values())
 

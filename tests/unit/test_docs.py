@@ -74,7 +74,7 @@ def test_every_error_code_stands_in_the_api_page_with_its_name_status_and_fixer(
 
 def metrics_in_the_code() -> set[str]:
     names: set[str] = set()
-    for module in ("observed", "status", "kms_calls", "supervisor"):
+    for module in ("applications", "observed", "status", "kms_calls", "supervisor"):
         text = (SOURCE / "proxy" / f"{module}.py").read_text("utf-8")
         counters = set(re.findall(r'\.(?:counter|tally)\(\s*"(tsp_[a-z_]+)"', text))
         names |= {f"{each}_total" for each in counters} | (set(re.findall(r'"(tsp_[a-z_]+)"', text)) - counters)

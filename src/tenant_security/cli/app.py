@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from tenant_security import __version__
 from tenant_security.cli import (
+    api_key,
     audit,
     broker,
     events,
@@ -55,7 +56,22 @@ With a proxy running:
 """,
     help_format="plaintext",
 )
-for group in (broker, vendor, identity, tenant, kms, segment, secrets, head, snapshot, sink, events, audit, fleet):
+for group in (
+    broker,
+    vendor,
+    identity,
+    tenant,
+    kms,
+    segment,
+    secrets,
+    head,
+    snapshot,
+    sink,
+    events,
+    audit,
+    fleet,
+    api_key,
+):
     app.command(group.app)
 for command in (files.encrypt, files.decrypt, files.inspect, rekey_campaign.rekey_campaign):
     app.command(command)

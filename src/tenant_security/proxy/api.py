@@ -14,10 +14,10 @@ import structlog
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.provider import KmsFaultError
+from tenant_security.proxy.applications import Gate
 from tenant_security.proxy.observed import SLOW, ProxyMetrics
 from tenant_security.proxy.openapi import openapi_document
 from tenant_security.proxy.operations import Operations
-from tenant_security.service.api_key import ApiKeys
 from tenant_security.service.http import (
     ClientGoneError,
     Receive,
@@ -88,7 +88,7 @@ class ProxyApi:
     def __init__(
         self,
         operations: Operations,
-        api_keys: ApiKeys,
+        gate: Gate,
         metrics: ProxyMetrics,
         log: structlog.typing.FilteringBoundLogger,
         rays: RayIds,
@@ -98,7 +98,7 @@ class ProxyApi:
     ) -> None:
         self._safe = safe
         self._routes = routes(operations)
-        self._api_keys = api_keys
+        self._gate = gate
         self._metrics = metrics
         self._log = log
         self._body_bytes = body_bytes
@@ -131,15 +131,17 @@ class ProxyApi:
         try:
             if path == OPENAPI_PATH and scope["method"] == "GET":
                 return self._openapi, "ok"
-            self._api_keys.check(header(scope, b"authorization"))
+            application = self._gate.who(header(scope, b"authorization"))
             self._count_client(scope)
             if route is None:
                 raise unknown_route()
             if scope["method"] != "POST":
                 return wrong_method("POST"), str(int(Code.UNKNOWN_ERROR))
+            self._gate.let_in(application, route.name)
             body = await read_body(scope, receive, self._body_bytes)
             call = route.read(body, ray_id)
             tenant_id = call.tenant_id
+            self._gate.let_in_for(application, tenant_id)
             try:
                 answer = await call.run()
             finally:

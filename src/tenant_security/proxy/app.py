@@ -18,6 +18,7 @@ from tenant_security.errors import SettingsError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.api import ProxyApi
+from tenant_security.proxy.applications import Gate, Rates
 from tenant_security.proxy.broker_link import Reporter, runner, source_settings
 from tenant_security.proxy.broker_secrets import BrokerSecrets
 from tenant_security.proxy.connection_tests import ConnectionTests
@@ -128,6 +129,13 @@ class Proxy:
         self._on_withdrawn: Callable[[], None] = lambda: None
         self._on_work: Callable[[], object] = lambda: None
         self._account = broker_account(source_settings(settings), credentials)
+        rates = settings.tenant_rates
+        self._gate = Gate(
+            self._api_keys,
+            self._metrics,
+            file=settings.applications_file,
+            tenant_rates=Rates(rates, max(1.0, rates)) if rates is not None else None,
+        )
         self._tls = OwnTls(settings.tls, log)
         self._listeners, self._store = _open(settings, listeners)
         self._disk_outbox = _open_outbox(settings)
@@ -229,16 +237,21 @@ class Proxy:
         rays = RayIds()
         edge = FastEdge(
             # Where an answer waits for the disk, nothing can be answered in one go.
-            FastPath(refresher, leases, secrets, recorder, most_documents=settings.most_documents).answers(
-                at_once=safe is None
-            ),
+            FastPath(
+                refresher,
+                leases,
+                secrets,
+                recorder,
+                most_documents=settings.most_documents,
+                rates=self._gate.tenant_rates,
+            ).answers(at_once=safe is None),
             self._api_keys,
             rays,
             self._observed,
             body_bytes=settings.body_bytes,
         )
         api = HttpServer(
-            ProxyApi(operations, self._api_keys, self._observed, log, rays, body_bytes=settings.body_bytes, safe=safe),
+            ProxyApi(operations, self._gate, self._observed, log, rays, body_bytes=settings.body_bytes, safe=safe),
             self._listeners.api,
             EdgeLimits(
                 head_bytes=settings.head_bytes,
@@ -264,7 +277,12 @@ class Proxy:
         ports = Ports(api.port, ops.port, events.port if events is not None else None)
 
         self._signals.install(on_hangup=lambda: background.start(self._reload(refresher)))
-        for work in (self._sweep(retain), self._tls.follow(), watch_loop(self._observed.loop_lag.timing().observe)):
+        for work in (
+            self._sweep(retain),
+            self._tls.follow(),
+            self._gate.follow(log),
+            watch_loop(self._observed.loop_lag.timing().observe),
+        ):
             background.start(work)
         log.info("proxy starting", version=__version__, **ports._asdict())
         for server in (ops, events):
@@ -368,6 +386,7 @@ class Proxy:
 
     async def _reload(self, refresher: DirectoryRefresher) -> None:
         await self._tls.renew()
+        await self._gate.renew_and_say(self._log)
         if await refresher.refresh_now():
             self._log.info("tenants read again", tenants=len(refresher.current), snapshot=refresher.current.version)
         else:

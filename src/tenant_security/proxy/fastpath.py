@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from tenant_security.directory.refresher import DirectoryRefresher
+from tenant_security.proxy.applications import Rates
 from tenant_security.proxy.events import EventRecorder
 from tenant_security.proxy.keys import new_leased_dek_base64
 from tenant_security.proxy.leasing import Lease, LeaseBook
@@ -55,7 +56,9 @@ class FastPath:
         recorder: EventRecorder,
         *,
         most_documents: int,
+        rates: Rates | None = None,
     ) -> None:
+        self._rates = rates
         self._frames: dict[bytes, tuple[int, bytes]] = {}
         self._most = min(most_documents, MOST_AT_ONCE)
         self._refresher = refresher
@@ -91,7 +94,7 @@ class FastPath:
         if tenant is None:
             return None
         lease = self._leases.pinned_to_wrap(tenant)
-        if lease is None:
+        if lease is None or self._is_limited(request.tenant_id):
             return None
         dek, wrapped = new_leased_dek_base64(lease)
         self._recorder.record(events.WRAP, request, ray_id, operation=lease.done)
@@ -113,10 +116,14 @@ class FastPath:
         if lease is None:
             return None
         dek = lease.cipher.open(data, iv)
-        if dek is None:
+        if dek is None or self._is_limited(request.tenant_id):
             return None
         self._recorder.record(events.UNWRAP, request, ray_id, operation=lease.done)
         return proxy_api.unwrap_body(_b64(dek, newline=False))
+
+    def _is_limited(self, tenant: str) -> bool:
+        """Whether this tenant has asked often enough for now; the other way says so."""
+        return self._rates is not None and self._rates.take(tenant) > 0
 
     def _parts(self, message: bytes) -> tuple[int, bytes, bytes, bytes] | None:
         """Read a leased EDEK, by what is the same in all EDEKs of a lease where that was read before.
@@ -148,7 +155,7 @@ class FastPath:
         if tenant is None or not 0 < len(request.document_ids) <= self._most:
             return None
         lease = self._leases.pinned_to_wrap(tenant)
-        if lease is None or lease.wraps_left < len(ids):
+        if lease is None or lease.wraps_left < len(ids) or self._is_limited(request.tenant_id):
             return None
         keys = {}
         for each in ids:
@@ -185,6 +192,8 @@ class FastPath:
                 return None
             keys[each] = UnwrapResponse(edek.to_base64(dek))
         assert lease is not None
+        if self._is_limited(request.tenant_id):
+            return None
         self._record_batch(events.UNWRAP, request, ray_id, lease, list(keys))
         return proxy_api.encode(BatchUnwrapResponse(keys, {}))
 
@@ -205,7 +214,7 @@ class FastPath:
         if tenant is None:
             return None
         response = self._secrets.derive_cached(tenant, request, most=MOST_AT_ONCE)
-        if response is None:
+        if response is None or self._is_limited(request.tenant_id):
             return None
         self._recorder.record(events.DERIVE, request, ray_id, operation=derived(tenant, request, response))
         return proxy_api.encode(response)

@@ -21,6 +21,7 @@ from tenant_security.service.settings import (
     http_url,
     integer,
     ip,
+    rate,
     read_settings,
     seconds,
     secret,
@@ -110,6 +111,19 @@ class ProxySettings:
         default=60.0,
         unit="seconds",
         meaning="How often the proxy tells the broker how it is: version, health, and counts for each tenant.",
+    )
+    applications_file: Path | None = setting(
+        "TSP_APPLICATIONS_FILE",
+        Path,
+        meaning="Further API keys, each of an application with its own operations, tenants and rate "
+        "(docs/api-keys.md). Read again when it changes, and on SIGHUP. Leaked: names and rights, no keys.",
+    )
+    tenant_rates: float | None = setting(
+        "TSP_TENANT_REQUESTS_PER_SECOND",
+        rate,
+        unit="requests/s",
+        meaning="How many requests one process answers for one tenant each second, all applications together; past it "
+        "they get 429 with Retry-After. Not set: as many as come.",
     )
     snapshot_file: Path | None = setting(
         "TSP_SNAPSHOT_FILE",

@@ -136,6 +136,17 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
+def rate(value: str) -> float:
+    """So many a second: more than 0, at most a million."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1e6:  # noqa: PLR2004 - also refuses NaN
+        raise ValueError("a number of requests a second, more than 0")
+    return number
+
+
 def address(value: str) -> Address:
     """``host:port``, ``[v6]:port`` or only ``:port``."""
     host, colon, port = value.rpartition(":")

@@ -7,6 +7,7 @@ import structlog
 from tenant_security.errors import Code
 from tenant_security.kms.provider import KmsFaultError
 from tenant_security.proxy.api import ProxyApi
+from tenant_security.proxy.applications import Gate
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.secret import Secret
 from tenant_security.service.api_key import ApiKeys
@@ -25,7 +26,9 @@ class Http:
         log = structlog.wrap_logger(self.logged, processors=[lambda _, name, event: ((name, dict(event)), {})])
         self.metrics = Metrics()
         keys = ApiKeys([Secret(KEY), Secret(SECOND)])
-        self.app = ProxyApi(stage.operations, keys, ProxyMetrics(self.metrics), log, RayIds(), body_bytes=10_000)
+        self.app = ProxyApi(
+            stage.operations, Gate(keys, self.metrics), ProxyMetrics(self.metrics), log, RayIds(), body_bytes=10_000
+        )
         self.headers = {}
 
     async def __call__(self, path, body=WRAP, *, method="POST", key=KEY, headers=(), parts=None):
