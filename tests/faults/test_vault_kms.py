@@ -427,10 +427,14 @@ async def test_deleted_trimmed_and_restored_keys_are_told_apart(world):
     world.transit_key.rotate()
     new = await world.wrap()
 
+    world.transit_key.lose(1)
+    lost = await world.unwrap_refused(old)
+    assert lost.code is Code.KMS_CONFIGURATION_INVALID
+    assert "gone" in lost.message
     world.transit_key.trim(2)
     trimmed = await world.unwrap_refused(old)
-    assert trimmed.code is Code.KMS_CONFIGURATION_INVALID
-    assert "gone" in trimmed.message
+    assert trimmed.code is Code.KMS_UNWRAP_FAILED
+    assert "min_decryption_version" in trimmed.message
     world.transit_key.soft_deleted = True
     deleted = await world.unwrap_refused(new)
     assert deleted.code is Code.KMS_CONFIGURATION_INVALID

@@ -110,6 +110,8 @@ def test_refusals_are_hvacs_own_typed_errors(vault, client, harm, error, match):
         ("nonsense", "no prefix"),
         ("vault:v9:AAAA", "too new"),
         ("vault:v1:?", "decode base64"),
+        ("vault:vx:AAAA", "could not be decoded"),
+        ("vault:v1", "number of fields"),
         ("vault:v1:" + base64.b64encode(bytes(60)).decode(), "message authentication failed"),
     ],
 )

@@ -152,7 +152,12 @@ TEXTS: Final = (
     Text("KeyDeleted", re.compile(r"refusing to use soft-deleted key"), _DELETED, _BOTH),
     Text("KeyType", re.compile(r"(message (en|de)cryption|key type .*) not supported"), _KIND, _BOTH),
     Text("Context", re.compile(r"missing 'context' for key|derivation not supported|context"), _CONTEXT, _BOTH),
-    Text("AssociatedData", re.compile(r"\W*(associated_data|additional_data)\W* provided for non-AEAD"), _BOUND, _BOTH),
+    Text(
+        "AssociatedData",
+        re.compile(r"\W*(\d+\W+)?(associated_data|additional_data)\W* provided for non-AEAD"),
+        _BOUND,
+        _BOTH,
+    ),
     Text("MinimumVersion", re.compile(r"requested version for encryption is"), _MINIMUM, _BOTH),
     Text("KeyVersion", re.compile(r"no such key version"), _NO_VERSION, _BOTH),
     # The wrapped key.

@@ -23,7 +23,7 @@ RSA: Final = "rsa-2048"
 _FIRST_RSA: Final = 9_000
 _NONCE: Final = 12
 _OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-_CIPHERTEXT: Final = re.compile(r"vault:v(\d+):(.*)", re.DOTALL)
+_CIPHERTEXT: Final = re.compile(r"vault:v([^:]*):(.*)", re.DOTALL)
 _NEEDS_CONTEXT: Final = (
     "missing 'context' for key derivation; the key was created using a derived key, which means additional, per-request"
     " information must be included in order to perform operations with the key"
@@ -64,8 +64,13 @@ class TransitKey:
         return version
 
     def trim(self, below: int) -> None:
-        """Remove old versions for good, as ``trim`` does."""
-        for version in [each for each in self._versions if each < below]:
+        """Remove old versions for good. It is allowed only below ``min_decryption_version``."""
+        self.min_decryption_version = max(self.min_decryption_version, below)
+        self.lose(*[each for each in self._versions if each < below])
+
+    def lose(self, *versions: int) -> None:
+        """Lose versions, as damaged storage does."""
+        for version in versions:
             del self._versions[version]
 
     def forget_newest(self) -> None:
@@ -88,6 +93,8 @@ class TransitKey:
 
     def encrypt(self, asked: Mapping[str, object]) -> dict[str, object]:
         """Answer encrypt. Raises RefusedError."""
+        if not asked.get("plaintext"):
+            raise RefusedError(400, "missing plaintext to encrypt")
         plaintext, context, associated = _read(asked, "plaintext"), _read(asked, "context"), self._associated(asked)
         self._check("encryption")
         version = asked.get("key_version") or self.latest
@@ -106,13 +113,18 @@ class TransitKey:
     def decrypt(self, asked: Mapping[str, object]) -> dict[str, object]:
         """Answer decrypt. Raises RefusedError."""
         text, context, associated = asked.get("ciphertext"), _read(asked, "context"), self._associated(asked)
+        if not text:
+            raise RefusedError(400, "missing ciphertext to decrypt")
         self._check("decryption")
         if not isinstance(text, str) or not text.startswith("vault:v"):
             raise RefusedError(400, "invalid ciphertext: no prefix")
         parts = _CIPHERTEXT.fullmatch(text)
         if parts is None:
             raise RefusedError(400, "invalid ciphertext: wrong number of fields")
-        version = int(parts[1])
+        if not parts[1].isdecimal():
+            raise RefusedError(400, "invalid ciphertext: version number could not be decoded")
+        # In its first days Transit counted from 0.
+        version = int(parts[1]) or 1
         if version > self.latest:
             raise RefusedError(400, "invalid ciphertext: version is too new")
         if version < self.min_decryption_version:
@@ -159,7 +171,7 @@ class TransitKey:
     def _associated(self, asked: Mapping[str, object]) -> bytes:
         associated = _read(asked, "associated_data")
         if associated and self.kind != AES:
-            raise RefusedError(400, f"'associated_data' provided for non-AEAD cipher suite {self.kind}")
+            raise RefusedError(400, f"'[0].associated_data' provided for non-AEAD cipher suite {self.kind}")
         return associated
 
 
@@ -168,4 +180,4 @@ def _read(asked: Mapping[str, object], member: str) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True) if isinstance(text, str) else b""
     except binascii.Error:
-        raise RefusedError(400, f"failed to base64-decode {member}") from None
+        raise RefusedError(400, "illegal base64 data at input byte 0") from None

@@ -244,6 +244,7 @@ SAID = [
     (Phase.UNWRAP, 400, "no such key version", 207),
     (Phase.WRAP, 400, "message encryption not supported for key type ed25519", 207),
     (Phase.WRAP, 400, "missing 'context' for key derivation; the key was created using a derived key", 207),
+    (Phase.WRAP, 400, "'[0].associated_data' provided for non-AEAD cipher suite rsa-2048", 207),
     (Phase.UNWRAP, 400, "invalid ciphertext: no prefix", 205),
     (Phase.UNWRAP, 400, "invalid ciphertext: version is too new", 205),
     (Phase.UNWRAP, 400, "cipher: message authentication failed", 205),
