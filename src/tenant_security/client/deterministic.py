@@ -37,6 +37,9 @@ class Field(msgspec.Struct, frozen=True):
     secret_path: str
     derivation_path: str
 
+    def __repr__(self) -> str:
+        return f"<Field {self.secret_path!r}, {self.derivation_path!r}>"
+
 
 class EncryptedField(msgspec.Struct, frozen=True):
     """A deterministic field as it is stored, and where its key comes from."""

@@ -41,6 +41,9 @@ class EncryptedDocument(msgspec.Struct, frozen=True):
     fields: dict[str, bytes]
     edek: str
 
+    def __repr__(self) -> str:
+        return f"<EncryptedDocument of {len(self.fields)} fields>"
+
     def to_json(self) -> bytes:
         """Write it as one JSON object, in the members that the Go client uses."""
         return msgspec.json.encode({"encryptedFields": self.fields, "edek": self.edek})
@@ -67,6 +70,9 @@ class EncryptedValue(msgspec.Struct, frozen=True):
 
     ciphertext: bytes
     edek: str
+
+    def __repr__(self) -> str:
+        return f"<EncryptedValue of {len(self.ciphertext)} bytes>"
 
 
 class BatchResult(msgspec.Struct, Generic[T], frozen=True):

@@ -20,6 +20,7 @@ import msgspec
 
 from tenant_security.outbound.connections import Authorities, CappedConnector, connector
 from tenant_security.outbound.egress import EgressPolicy
+from tenant_security.outbound.environment import environment_proxy
 from tenant_security.outbound.exchange import CannotWriteError, address_of, exchange, hold_to, reason_of
 from tenant_security.outbound.flow import (
     Compute,
@@ -112,7 +113,7 @@ class Outbound:
     Trust: follows no redirect, keeps no cookie, reads no proxy or credentials from the environment, and prints no
     header or body. Certificates are checked against the system's authorities, or by ``ssl_context``. With
     ``unix_socket`` every request goes to whoever listens on that path, whatever host its address names. With
-    ``environment_proxies`` it goes through the HTTP proxies that the environment and ``.netrc`` name.
+    ``environment_proxies`` it goes through the HTTP proxies that the environment names.
     """
 
     def __init__(
@@ -157,7 +158,6 @@ class Outbound:
             headers={"User-Agent": _USER_AGENT},
             skip_auto_headers=_AUTOMATIC_HEADERS_LEFT_OUT,
             timeout=aiohttp.ClientTimeout(sock_connect=self._limits.connect_s, ceil_threshold=_NEVER_ROUND_S),
-            trust_env=self._environment_proxies,
         )
 
     def _connector(self) -> aiohttp.BaseConnector:
@@ -333,7 +333,8 @@ class Outbound:
         if self._egress is not None and not request.of_operator:
             hold_to(self._egress, url, request.url)
         tls = self._authorities.context(request.authorities) if request.authorities else None
-        return await exchange(session, request, url, tls, into)
+        through = environment_proxy(url.scheme, url.host or "") if self._environment_proxies else None
+        return await exchange(session, request, url, tls, into, through=through)
 
 
 async def _computed(work: Callable[[], object]) -> object:

@@ -26,11 +26,18 @@ class CannotWriteError(Exception):
 
 
 async def exchange(
-    session: aiohttp.ClientSession, request: Request, url: URL, tls: ssl.SSLContext | None, into: Path | None
+    session: aiohttp.ClientSession,
+    request: Request,
+    url: URL,
+    tls: ssl.SSLContext | None,
+    into: Path | None,
+    *,
+    through: str | None = None,
 ) -> Response:
     """Send a request and read the response. A redirect is a response.
 
     ``tls``: what to verify the peer by, when not by what the session does. ``into``: where a good body goes.
+    ``through``: the HTTP proxy to go through.
 
     Raises: UnreachableError TOO_LARGE; CannotWriteError; aiohttp.ClientError; OSError; UnicodeError.
     """
@@ -41,6 +48,7 @@ async def exchange(
         data=request.body or None,
         allow_redirects=False,
         ssl=tls or True,
+        proxy=through,
     ) as response:
         body = b""
         if into is None or response.status != _OK:

@@ -8,7 +8,6 @@ import os
 import ssl
 import threading
 import time
-import urllib.request
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +26,9 @@ from urllib3.exceptions import (
     SSLError,
     TimeoutError,  # noqa: A004 - urllib3's own
 )
-from urllib3.util import Timeout, parse_url
+from urllib3.util import Timeout, make_headers, parse_url
 
+from tenant_security.outbound.environment import environment_proxy
 from tenant_security.outbound.flow import (
     Compute,
     Effect,
@@ -219,7 +219,10 @@ class SyncOutbound:
             if pool is None:
                 size, context = self._limits.connections, self._ssl_context
                 if proxy:
-                    pool = urllib3.ProxyManager(proxy, _HOSTS, maxsize=size, ssl_context=context)
+                    credentials = make_headers(proxy_basic_auth=parse_url(proxy).auth)
+                    pool = urllib3.ProxyManager(
+                        proxy, _HOSTS, proxy_headers=credentials, maxsize=size, ssl_context=context
+                    )
                 else:
                     pool = urllib3.PoolManager(_HOSTS, maxsize=size, ssl_context=context)
                 self._pools[proxy] = pool
@@ -230,10 +233,7 @@ class SyncOutbound:
         if not self._environment_proxies:
             return None
         parts = parse_url(url)
-        if parts.host is None or urllib.request.proxy_bypass(parts.host):
-            return None
-        named = urllib.request.getproxies()
-        return named.get(parts.scheme or "", named.get("all"))
+        return environment_proxy(parts.scheme or "", parts.host or "")
 
     def forked(self) -> None:
         """Forget, in a child process, the connections and the lock of its parent. The parent's stay open."""

@@ -15,6 +15,7 @@ from tenant_security.client import (
     DocumentError,
     DocumentFormat,
     EncryptedDocument,
+    Field,
     Fixer,
     KmsError,
     Metadata,
@@ -233,6 +234,12 @@ async def test_the_asynchronous_client_does_the_same(real_proxy, mine, theirs):
         assert await client.decrypt_attached(attached, mine) == b"x"
         with pytest.raises(KmsError):
             await client.encrypt({}, Metadata("nobody", requesting_id="r"))
+
+
+def test_what_is_printed_shows_no_content(client, mine):
+    encrypted, value = client.encrypt({"a": b"123"}, mine), client.encrypt_value(b"123", mine)
+    shown = f"{encrypted} {value} {Field(b'123', 's', 'd')}"
+    assert shown == "<EncryptedDocument of 1 fields> <EncryptedValue of 84 bytes> <Field 's', 'd'>"
 
 
 def test_errors_travel_between_processes(client):

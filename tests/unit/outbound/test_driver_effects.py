@@ -55,12 +55,20 @@ async def test_flows_run_side_by_side_and_each_has_an_outcome():
     assert isinstance(outcomes[1], ValueError)
 
 
-async def test_the_environments_proxy_is_used_when_that_was_asked_for(peer, monkeypatch):
-    monkeypatch.setenv("http_proxy", peer.url)
-    request = Request("GET", "http://somewhere.invalid/x")
+async def test_the_environments_proxy_is_used_when_that_was_asked_for(peer, monkeypatch, tmp_path):
+    monkeypatch.setenv("http_proxy", peer.url.replace("//", "//user:pass@"))
+    (tmp_path / "netrc").write_text("default login them password theirs\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    request = Request("GET", "http://somewhere.invalid/x", (("Authorization", "cmk ours"),))
     async with Outbound(environment_proxies=True) as outbound:
         assert (await outbound.run(send(request), deadline_s=AMPLE_S)).body == b"ok"
     assert peer.received[0].line == "GET http://somewhere.invalid/x HTTP/1.1"
+    assert peer.received[0].headers["authorization"] == "cmk ours"
+    assert peer.received[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
+    monkeypatch.setenv("no_proxy", "somewhere.invalid")
+    async with Outbound(environment_proxies=True) as outbound:
+        with pytest.raises(UnreachableError):
+            await outbound.run(send(request), deadline_s=AMPLE_S)
     async with Outbound() as outbound:
         with pytest.raises(UnreachableError) as caught:
             await outbound.run(send(request), deadline_s=AMPLE_S)

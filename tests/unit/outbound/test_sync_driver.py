@@ -71,14 +71,14 @@ async def test_redirects_are_answers_and_cookies_are_not_kept(peer, outbound):
 
 
 async def test_the_environment_names_a_proxy_only_when_that_was_asked_for(peer, outbound, monkeypatch):
-    for name in ("http_proxy", "all_proxy"):
-        monkeypatch.setenv(name, peer.url)
+    monkeypatch.setenv("all_proxy", peer.url.replace("//", "//user:pass@"))
     monkeypatch.setenv("no_proxy", "spared.invalid")
     assert await in_thread(failure, outbound, "http://somewhere.invalid/") is Reason.NAME
     with SyncOutbound(environment_proxies=True) as asked:
         assert (await in_thread(get, asked, "http://somewhere.invalid/x")).body == b"ok"
         assert await in_thread(failure, asked, "http://spared.invalid/") is Reason.NAME
     assert [each.line for each in peer.received] == ["GET http://somewhere.invalid/x HTTP/1.1"]
+    assert peer.received[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
 
 
 async def test_connections_are_used_again(peer, outbound):
