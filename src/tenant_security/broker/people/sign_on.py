@@ -231,6 +231,8 @@ async def _signed_in(
         raise SignOnError("sso-failed", "somebody else signed in than had to prove it")
     async with personal(broker.database, Actor("person", person.id, person.name)) as own:
         await ceremonies.use(own.connection, ceremony, own.now_ms)
+        # It takes the vendors in their order; what follows concerns one that is taken then.
+        token = await sign_in.start(own, origin)
         subjects = schema.single_sign_on_subjects
         link = {
             "vendor": where.vendor,
@@ -244,7 +246,7 @@ async def _signed_in(
             await own.connection.execute(subjects.insert().values(**link))
             change = await own.changes.of(where.vendor)
             await change.record("sso.link", person.id, tenant=where.in_audit, detail={"subject": identity.subject})
-        return await sign_in.start(own, origin)
+        return token
 
 
 async def _person(connection: AsyncConnection, identity: Identity, where: Organisation, issuer: str) -> sa.Row[Any]:
