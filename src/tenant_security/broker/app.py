@@ -1,6 +1,7 @@
 """The composition root of the broker: builds everything once, runs it, and stops it without cutting a request."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ from tenant_security.broker.setup_api import SetupApi
 from tenant_security.broker.sign_in_api import SignInApi
 from tenant_security.broker.vendor_api import VendorApi
 from tenant_security.broker.web import Web
+from tenant_security.errors import SettingsError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
@@ -190,7 +192,13 @@ class BrokerDaemon:
             sys.stderr.flush()
 
     async def _prepare(self, database: Database) -> None:
-        """Create or migrate the tables."""
+        """Create or migrate the tables. A file that is made holds passphrases' hashes, so nobody else may read it."""
+        if database.is_sqlite and database.url.database:
+            try:
+                os.close(os.open(database.url.database, os.O_CREAT | os.O_RDWR, 0o600))
+            except OSError as refused:
+                problem = f"BROKER_DATABASE_URL: {database.url.database} cannot be opened or made: {refused.strerror}"
+                raise SettingsError([problem]) from None
         known: list[bool] = []
 
         def bring_up_to_date(connection: Connection) -> None:

@@ -1,17 +1,20 @@
 """How a vendor comes to be at a broker: handed in once, with a set-up token; whoever is signed in becomes its owner."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from litestar import Controller, post
 from litestar.params import JSONBody
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tenant_security.broker import tags, vendors
 from tenant_security.broker.access import signed_in
 from tenant_security.broker.audit import Actor
 from tenant_security.broker.callers import Role
 from tenant_security.broker.database import Database
-from tenant_security.broker.http import Asked, Broker, GivenBroker
+from tenant_security.broker.http import Asked, GivenBroker
 from tenant_security.broker.people import memberships, set_up
+from tenant_security.broker.people.operator import OPERATOR
 from tenant_security.broker.people.organisations import Organisation
 from tenant_security.broker.people.sessions import COOKIE
 from tenant_security.broker.refusals import ConflictError, NotAllowedNowError, NotSignedInError
@@ -43,46 +46,40 @@ class SetupApi(Controller):
                 "a vendor is handed in with the set-up token: BROKER_SETUP_TOKEN, or for the first vendor "
                 "the one that the broker printed when it started"
             )
-        return {"id": await add_vendor(broker, data.name, data.documents, data.default_tag, owner, token)}
+        kept = await keep_vendor(
+            broker.database,
+            data.name,
+            data.documents,
+            data.default_tag,
+            owner=owner,
+            allowed=lambda connection: set_up.is_good(connection, broker.web, token),
+        )
+        return {"id": kept}
 
 
-async def add_vendor(
-    broker: Broker,
+async def keep_vendor(
+    database: Database,
     name: str,
     documents: VendorDocuments,
     default_tag: str,
+    *,
     owner: Actor | None = None,
-    token: str | None = None,
+    allowed: Callable[[AsyncConnection], Awaitable[bool]] | None = None,
 ) -> str:
-    """Keep a new vendor, make its default tag and its first owner. Returns its id.
+    """Keep a new vendor, make its default tag and, if somebody signed up for that, its owner. Returns its id.
 
-    With ``token`` it is asked once more whether that is good, with nobody else making a vendor at the same time.
+    ``allowed`` is asked with nobody else making a vendor at the same time.
     Raises: NotAllowedNowError; ConflictError.
     """
     vendor = _vendor_named(documents)
-    actor = owner or Actor("operator", "operator", "whoever runs this broker")
-    async with broker.database.change(actor, vendor, creates_vendor=True) as change:
-        if token is not None:
-            await broker.database.lock_vendors(change.connection)
-            if not await set_up.is_good(change.connection, broker.web, token):
+    async with database.change(owner or OPERATOR, vendor, creates_vendor=True) as change:
+        if allowed is not None:
+            await database.lock_vendors(change.connection)
+            if not await allowed(change.connection):
                 raise ConflictError("there is a vendor already; the set-up token that was printed is void")
         await vendors.create_vendor(change, name, documents)
         if owner is not None:
             await memberships.add(change, Organisation(vendor), owner.id, Role.OWNER.value)
-        if default_tag:
-            await tags.create_tag(change, default_tag, default=True)
-    return vendor
-
-
-async def keep_vendor(database: Database, name: str, documents: VendorDocuments, default_tag: str) -> str:
-    """Keep a new vendor without HTTP, as whoever has the database can; it has no people yet. Returns its id.
-
-    Raises: NotAllowedNowError; ConflictError.
-    """
-    vendor = _vendor_named(documents)
-    operator = Actor("operator", "operator", "whoever runs this broker")
-    async with database.change(operator, vendor, creates_vendor=True) as change:
-        await vendors.create_vendor(change, name, documents)
         if default_tag:
             await tags.create_tag(change, default_tag, default=True)
     return vendor

@@ -1,7 +1,7 @@
 """``tenant-security broker``: the daemon, and what its operator does with its database."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -52,6 +52,44 @@ def add_vendor(file: Path, /) -> None:
 
     with explained():
         print(f"Vendor {run_broker.add_vendor(file)} is kept.")
+
+
+@app.command
+def invite(
+    email: str, /, *, vendor: str, tenant: str | None = None, role: Literal["owner", "admin", "auditor"] = "owner"
+) -> None:
+    """Print a link with which somebody joins a vendor or one of its tenants. It needs the database, not the daemon.
+
+    Parameters
+    ----------
+    email
+        Whose account it will be. An invitation that is open for it becomes void.
+    vendor
+        The vendor's id.
+    tenant
+        The tenant's id; without it the vendor itself.
+    role
+        What they will be.
+    """
+    from tenant_security.cli import broker_people  # noqa: PLC0415
+
+    with explained():
+        print(broker_people.invite(vendor, tenant, email, role))
+
+
+@app.command
+def forget_person(email: str, /) -> None:
+    """Delete somebody's account everywhere: for whoever lost every way to sign in, before they are invited anew.
+
+    Parameters
+    ----------
+    email
+        Whose account.
+    """
+    from tenant_security.cli import broker_people  # noqa: PLC0415
+
+    with explained():
+        print(broker_people.forget(email))
 
 
 @app.command

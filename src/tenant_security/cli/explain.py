@@ -8,6 +8,7 @@ from pathlib import Path
 from tenant_security.authoring.description import DescriptionError
 from tenant_security.authoring.keyfiles import KeyFileError
 from tenant_security.authoring.vendor import UnknownNameError
+from tenant_security.broker.refusals import RefusalError
 from tenant_security.client.errors import ClientError
 from tenant_security.errors import SettingsError, TenantSecurityError
 from tenant_security.outbound.broker import BrokerRefusedError
@@ -29,7 +30,7 @@ def explained() -> Iterator[None]:
         fail(f"{fault}{'; asking again later can help' if fault.retryable else ''}")
     except (KeyFileError, UnknownNameError, SnapshotRefusedError, TenantSecurityError, MalformedError) as one:
         fail(str(one))
-    except BrokerRefusedError as refused:
+    except (BrokerRefusedError, RefusalError) as refused:
         fail(str(refused))
     except UnreachableError as failure:
         fail(f"the broker cannot be reached: {failure}; check --broker and CONFIG_BROKER_CA_FILE")

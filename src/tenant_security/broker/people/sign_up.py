@@ -99,7 +99,9 @@ async def finish(broker: Broker, said: SignUp, origin: Origin) -> Made:
             await passkeys.add(own.connection, own.person, new, said.passkey_name or "Passkey", own.now_ms)
         else:
             codes = await set_passphrase(broker, own, hashed or "", ceremony.secret, said.code or "")
-        return Made(await sign_in.start(own, origin), own.person, codes)
+        made = Made(await sign_in.start(own, origin), own.person, codes)
+    broker.log.info("somebody signed up", person=made.person, address=origin.address)
+    return made
 
 
 async def set_passphrase(broker: Broker, own: Personal, hashed: str, secret: str, code: str) -> tuple[str, ...]:
