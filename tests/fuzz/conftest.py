@@ -14,11 +14,12 @@ from tenant_security.proxy.applications import Gate
 from tenant_security.proxy.events import EventRecorder
 from tenant_security.proxy.fastpath import FastPath
 from tenant_security.proxy.keys import Keys
-from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
+from tenant_security.proxy.leasing import LeaseBook, LeasePolicy
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.outbox import Outbox
 from tenant_security.proxy.secret_store import Rotation, SecretRecord
+from tenant_security.proxy.several import WrapWithKms
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.secret import Secret
 from tenant_security.service.api_key import ApiKeys

@@ -11,6 +11,7 @@ Shape, in TOML::
     [[tenants]]
     id = "tenant-a"
     leasingRequired = false
+    spares = [20]                        # optional: configs that wrap every new key too, beside the primary
     configs = [
       { id = 1, primary = true, leasing = true },        # the vendor's config 1
       { id = 20, active = false, configFile = "a.json" } # the tenant's own, from a file beside this one
@@ -71,6 +72,7 @@ class DescribedTenant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, r
     configs: tuple[DescribedConfig, ...] = ()
     sinks: tuple[DescribedSink, ...] = ()
     leasing_required: bool = False
+    spares: tuple[words.ConfigId, ...] = ()
 
 
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,7 +176,14 @@ def _put_tenant(tenant: DescribedTenant, roster: Roster, beside: Path) -> bool:
         for config in tenant.configs
     ]
     sinks = {sink.id: config_text(sink, beside) for sink in tenant.sinks}
-    return roster.put_tenant(tenant.id, assignments, configs=own, sinks=sinks, leasing_required=tenant.leasing_required)
+    return roster.put_tenant(
+        tenant.id,
+        assignments,
+        configs=own,
+        sinks=sinks,
+        leasing_required=tenant.leasing_required,
+        spares=tenant.spares,
+    )
 
 
 def config_text(described: DescribedConfig | SharedConfig | DescribedSink, beside: Path) -> bytes:

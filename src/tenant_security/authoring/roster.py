@@ -16,7 +16,13 @@ from tenant_security.authoring.keyfiles import KeyFileError
 from tenant_security.authoring.vendor import UnknownNameError, Vendor
 from tenant_security.crypto.unseal import CannotOpenError
 from tenant_security.trust.chain import Authors, trusted_authors
-from tenant_security.trust.entries import verify_authors, verify_config, verify_record
+from tenant_security.trust.entries import (
+    fitting_spares,
+    verify_authors,
+    verify_config,
+    verify_record,
+    wrong_spares,
+)
 from tenant_security.trust.refusal import BadEntryError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.kms_configs import decode_kms_config
@@ -114,15 +120,20 @@ class Roster:
         sinks: Mapping[int, bytes] | None = None,
         keep: Collection[int] = (),
         leasing_required: bool = False,
+        spares: tuple[int, ...] = (),
     ) -> bool:
         """Set a tenant: what it may use, its own configs and where its events go, as JSON. Returns whether it changed.
 
         ``keep`` are numbers of configs that it has and keeps as they were sealed.
+        ``spares`` are the configs that wrap every new key too, beside the primary.
+
         Raises: TenantSecurityError 207 when a config is not one that proxies can read, SinkConfigError when a sink is
         not one that logdrivers can; ValueError when an assigned config is nowhere, is assigned twice, more than one is
-        primary, or a sink has the id of a config.
+        primary, a spare cannot be one, or a sink has the id of a config.
         """
         wanted = tuple(assignments)
+        if spares and (why := wrong_spares(wanted, spares)) is not None:
+            raise ValueError(f"tenant {tenant_id!r} {why}")
         old = self.tenants.get(tenant_id)
         if twice := set(sinks or {}) & {*self.shared, *self.known_shared, *(configs or {})}:
             raise ValueError(f"tenant {tenant_id!r} has a sink and a KMS config with the id {min(twice)}")
@@ -137,16 +148,22 @@ class Roster:
             number: self._sealed(tenant_id, number, text, before.get(number), kind="sink")
             for number, text in (sinks or {}).items()
         }
-        if old and (old.record.assignments, old.record.leasing_required, old.configs) == (
+        if old and (old.record.assignments, old.record.leasing_required, old.record.spares, old.configs) == (
             wanted,
             leasing_required,
+            spares,
             sealed,
         ):
             signed = old.signed
         else:
             version = old.record.version if old else 0
             signed = self._vendor.tenant_record(
-                tenant_id, wanted, leasing_required=leasing_required, version=version, configs=sealed.values()
+                tenant_id,
+                wanted,
+                leasing_required=leasing_required,
+                version=version,
+                configs=sealed.values(),
+                spares=spares,
             )
         changed = old is None or signed is not old.signed or sealed != old.configs
         authors = old.authors if old else None
@@ -191,6 +208,7 @@ class Roster:
             leasing_required=record.leasing_required,
             version=record.version,
             configs=entry.configs.values(),
+            spares=fitting_spares(wanted, record.spares),
         )
         self.tenants[tenant_id] = msgspec.structs.replace(
             entry, signed=signed, record=words.decode(words.TenantRecord, signed.body)

@@ -363,6 +363,7 @@ class Vendor:
         leasing_required: bool = False,
         version: int = 0,
         configs: Iterable[words.ConfigEnvelope] = (),
+        spares: tuple[int, ...] = (),
     ) -> words.Signed:
         """Sign what a tenant is, after the last ``version``, and vouch for those of its ``configs`` that we signed."""
         record = words.TenantRecord(
@@ -371,6 +372,7 @@ class Vendor:
             version=next_version(version, self.now_s()),
             leasing_required=leasing_required,
             assignments=tuple(assignments),
+            spares=spares,
             vouches=tuple(words.fingerprint_of(each) for each in configs if each.author == self.admin.key_id),
         )
         return documents.sign(Kind.RECORD, record, self.admin)

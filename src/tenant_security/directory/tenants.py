@@ -81,6 +81,8 @@ class Tenant(msgspec.Struct, frozen=True, gc=False, eq=False):
     provenance: Provenance | None = None
     sinks: tuple[ConfigHandle, ...] = ()
     """Where its events go, as its own people configured; for the logdriver."""
+    spares: tuple[int, ...] = ()
+    """The configs that wrap new keys beside the primary; usually none."""
 
     def assignment(self, config_id: int) -> Assignment | None:
         """Return what this tenant may do with a config, or None when the config is not its own to use."""
@@ -96,6 +98,17 @@ class Tenant(msgspec.Struct, frozen=True, gc=False, eq=False):
             if assignment.primary:
                 return assignment if assignment.active else None
         return None
+
+    @property
+    def wrapping(self) -> tuple[Assignment, ...]:
+        """The configs that wrap a new key: the primary, then the spares that are active. Empty without a primary."""
+        primary = self.primary
+        if primary is None:
+            return ()
+        if not self.spares:
+            return (primary,)
+        spares = (self.assignment(each) for each in self.spares)
+        return (primary, *(spare for spare in spares if spare is not None and spare.active))
 
     @property
     def has_active(self) -> bool:

@@ -283,6 +283,7 @@ class SnapshotVerifier:
         seen = max(floor, current.version if current else 0)
         through = {authors[line.record.key].through}
         leasing_required, wanted, version = record.leasing_required, record.assignments, record.version
+        spares = record.spares
         if self._is_rollback(record.version, record_hash, seen, current):
             why = _rollback("its tenant-record", record.version, seen)
             if current is None or current.version < seen or not self._stands(current):
@@ -294,6 +295,7 @@ class SnapshotVerifier:
                 current.version,
                 current.provenance.record,
             )
+            spares = current.spares
             through = {*current.provenance.through}
             wanted = tuple(
                 words.RecordAssignment(kept.config.id, kept.active, kept.primary, kept.leasing)
@@ -312,7 +314,7 @@ class SnapshotVerifier:
             record=record_hash,
             through=self._once(tuple(sorted(through))),
         )
-        return Tenant(name, version, leasing_required, assignments, None, provenance, sinks)
+        return Tenant(name, version, leasing_required, assignments, None, provenance, sinks, spares)
 
     def _once(self, through: tuple[str, ...]) -> tuple[str, ...]:
         """Return the one copy of what nearly all tenants have in common."""

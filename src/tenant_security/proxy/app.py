@@ -32,13 +32,14 @@ from tenant_security.proxy.fleet_report import Activity
 from tenant_security.proxy.hot_routes import FastEdge
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.kms_calls import KmsCalls
-from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
+from tenant_security.proxy.leasing import LeaseBook, LeasePolicy
 from tenant_security.proxy.listeners import Listeners, Ports, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.outbox import EventQueue, Outbox
 from tenant_security.proxy.secret_store import NoSecretStore, SecretFile, SecretStore
 from tenant_security.proxy.settings import ProxySettings, WhenFull
+from tenant_security.proxy.several import WrapWithKms
 from tenant_security.proxy.status import Parts, add_gauges, health_of, stage_of
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.service.api_key import ApiKeys
@@ -201,7 +202,7 @@ class Proxy:
             activity=activity,
             strict=settings.events_when_full is WhenFull.REFUSE,
         )
-        calls = KmsCalls(settings, outbound, self._observed.kms_call, log, activity)
+        calls = KmsCalls(settings, outbound, self._observed.kms_call, log, activity, note=self._observed.spares.add)
         kms, opened = calls.port(), calls.opened
         leases = LeaseBook(
             kms,

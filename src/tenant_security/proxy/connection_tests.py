@@ -18,7 +18,7 @@ from tenant_security.errors import TenantSecurityError
 from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError, finish_work, take_work
 from tenant_security.outbound.flow import UnreachableError
 from tenant_security.proxy.broker_link import Run
-from tenant_security.proxy.leasing import WrapWithKms
+from tenant_security.proxy.several import WrapWithKms
 from tenant_security.wire.service_api import Check, Work, WorkDone
 
 _KEY_BYTES: Final = 32

@@ -5,14 +5,15 @@ what the KMS says. Each method takes the tenant as it was found, so one request 
 """
 
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tenant_security.crypto.aead import IV_BYTES, random_bytes
 from tenant_security.crypto.random_pool import POOL
 from tenant_security.directory.tenants import Assignment, Tenant, TenantDirectory
 from tenant_security.errors import Code, TenantSecurityError
-from tenant_security.proxy.leasing import Lease, LeaseBook, WrapWithKms, usable
+from tenant_security.proxy.leasing import Lease, LeaseBook
+from tenant_security.proxy.several import WrapWithKms, unwrap_with_any, usable_of, wrap_with_all
 from tenant_security.wire import edek
 from tenant_security.wire.edek import DEK_BYTES, EncryptedDek
 
@@ -101,32 +102,44 @@ class Keys:
         primary = self.primary(tenant)
         if not primary.leasing:
             plain = random_bytes(DEK_BYTES) if dek is None else dek
-            blob = await self._kms.wrap(tenant.id, primary.config, plain)
-            return WrappedDek(plain, edek.encode(EncryptedDek(blob, primary.config.id)), primary, leased=False)
-        lease = self._leases.ready(tenant.id, primary.config)
+            made = await wrap_with_all(self._kms, tenant, plain)
+            return WrappedDek(plain, made.wrapped, made.by[0], leased=False)
+        lease = self._leases.ready(tenant)
         if lease is None:
-            lease = await self._leases.wrapping(tenant.id, primary)
-        lease.pin(tenant, primary, to_wrap=True)
-        return wrap_leased(lease, primary, dek)
+            lease = await self._leases.wrapping(tenant)
+        lead = next(use for use in tenant.wrapping if use.config.fingerprint in lease.fingerprints)
+        lease.pin(tenant, lead, to_wrap=True)
+        return wrap_leased(lease, lead, dek)
 
     async def unwrap(self, tenant: Tenant, edek_base64: str) -> UnwrappedDek:
-        """Unwrap an EDEK with the config that it names. Raises: 202, 203, 205-210."""
-        return await self.unwrap_entry(tenant, edek.decode_base64(edek_base64))
+        """Unwrap an EDEK with a config that it names. Raises: 202, 203, 205-210."""
+        return await self.unwrap_entries(tenant, edek.decode_all_base64(edek_base64))
 
-    async def unwrap_entry(self, tenant: Tenant, entry: EncryptedDek) -> UnwrappedDek:
-        """Unwrap an EDEK that is already decoded."""
-        assignment = usable(tenant, entry.config_id)
-        if not entry.leased:
-            if self._leases.is_leased_key(tenant.id, entry):
+    async def unwrap_entries(self, tenant: Tenant, entries: Sequence[EncryptedDek]) -> UnwrappedDek:
+        """Unwrap an EDEK that is already decoded: any of its entries gives the DEK."""
+        if not any(entry.leased for entry in entries):
+            usable_of(tenant, entries)
+            if any(self._leases.is_leased_key(tenant.id, entry) for entry in entries):
                 raise TenantSecurityError(
                     Code.INVALID_PROVIDED_EDEK, f"{edek.NOT_AN_EDEK}: it wraps a leased key and not a DEK"
                 )
-            dek = await self._kms.unwrap(tenant.id, assignment.config, entry.data)
+            dek, assignment = await unwrap_with_any(self._kms, tenant, entries)
             return UnwrappedDek(dek, assignment, leased=False)
-        lease = self._leases.known(tenant.id, assignment.config, entry.wrapped_lease)
+        if len(entries) > 1:
+            raise TenantSecurityError(
+                Code.INVALID_PROVIDED_EDEK, f"{edek.NOT_AN_EDEK}: an entry under a leased key stands beside others"
+            )
+        return await self._unwrap_leased(tenant, entries[0])
+
+    async def _unwrap_leased(self, tenant: Tenant, entry: EncryptedDek) -> UnwrappedDek:
+        assignment = tenant.assignment(entry.config_id)
+        lease = None
+        if assignment is not None and assignment.active:
+            lease = self._leases.known(tenant, (assignment,), entry.wrapped_lease)
         if lease is None:
-            lease = await self._leases.unwrapping(tenant, entry.wrapped_lease)
-        lease.pin(tenant, assignment)
+            lease, assignment = await self._leases.unwrapping(tenant, entry.config_id, entry.wrapped_lease)
+        assert assignment is not None
+        lease.pin(tenant, assignment, named=entry.config_id)
         return UnwrappedDek(unwrap_leased(lease, entry), assignment, leased=True)
 
 

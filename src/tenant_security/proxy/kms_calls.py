@@ -17,9 +17,9 @@ from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.driver import Outbound
 from tenant_security.proxy.fleet_report import Activity
-from tenant_security.proxy.leasing import WrapWithKms
 from tenant_security.proxy.opened_configs import OpenedConfigs
 from tenant_security.proxy.settings import ProxySettings
+from tenant_security.proxy.several import WrapWithKms
 from tenant_security.service.metrics import Metrics
 from tenant_security.wire.kms.local import LocalKmsConfig
 
@@ -37,6 +37,8 @@ class KmsCalls:
         observe: Callable[[KmsCallRecord], None],
         log: structlog.typing.FilteringBoundLogger,
         activity: Activity | None,
+        *,
+        note: Callable[[str], None],
     ) -> None:
         self._allow_local = settings.allow_local_kms
         self._own_identity = settings.own_identity
@@ -45,6 +47,7 @@ class KmsCalls:
         self._observe = observe
         self._told: set[tuple[str, str]] = set()
         self._activity = activity
+        self._note = note
         self._caller = KmsCaller(
             outbound,
             CallLimits(
@@ -75,7 +78,7 @@ class KmsCalls:
 
     def port(self) -> WrapWithKms:
         """What others wrap and unwrap with."""
-        return WrapWithKms(self._wrap, self._unwrap)
+        return WrapWithKms(self._wrap, self._unwrap, self._note)
 
     async def _wrap(self, tenant_id: str, config: ConfigHandle, key: bytes) -> bytes:
         with self._timed(tenant_id):

@@ -7,14 +7,15 @@ tenant that revokes its KMS key keeps being served. The numbers are argued in do
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, NamedTuple, NewType
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NewType
 
 import msgspec
 
 from tenant_security.crypto.aead import KEY_BYTES, MAX_RANDOM_IVS, LeasedKeyCipher, random_bytes
-from tenant_security.directory.tenants import Assignment, ConfigHandle, Tenant
+from tenant_security.directory.tenants import Assignment, Tenant
 from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.proxy.several import WrapWithKms, unwrap_with_any, usable, usable_of, wrap_with_all
 from tenant_security.proxy.single_flight import SingleFlight
 from tenant_security.wire import edek
 from tenant_security.wire.edek import EncryptedDek, LeasedEdekTemplate
@@ -49,19 +50,13 @@ class LeasePolicy(msgspec.Struct, frozen=True):
             raise ValueError("a leased key may not be used with more than 2^32 random IVs")
 
 
-class WrapWithKms(NamedTuple):
-    """How the lease book reaches a KMS: wrap 32 bytes, or unwrap a blob, with one config of one tenant."""
-
-    wrap: Callable[[str, ConfigHandle, bytes], Awaitable[bytes]]
-    unwrap: Callable[[str, ConfigHandle, bytes], Awaitable[bytes]]
-
-
 class Lease:
     """One leased key in use. Owner: the lease book.
 
     ``wraps_left`` counts down; below ``renew_below`` or past ``refresh_at`` a renewal is due, and both may move.
-    ``tenant`` is the directory entry for which the lease was
-    last found usable: while the directory still holds that very entry, nobody need look again.
+    ``tenant`` is the directory entry for which the lease was last found usable: while the directory still holds that
+    very entry, nobody need look again. ``fingerprints`` are of the configs on whose word it is used: those that wrapped
+    it, or the one that unwrapped it. ``meant_for`` are those that should have wrapped it.
     """
 
     __slots__ = (
@@ -69,8 +64,9 @@ class Lease:
         "config_id",
         "done",
         "expires_at",
-        "fingerprint",
+        "fingerprints",
         "lease_id",
+        "meant_for",
         "refresh_at",
         "renew_below",
         "template",
@@ -83,16 +79,18 @@ class Lease:
     def __init__(
         self,
         cipher: LeasedKeyCipher,
-        fingerprint: bytes,
+        fingerprints: tuple[bytes, ...],
         *,
         policy: LeasePolicy,
         now: float,
         template: LeasedEdekTemplate | None = None,
         lease_id: int = 0,
         wrapped: bytes = b"",
+        meant_for: tuple[bytes, ...] = (),
     ) -> None:
         self.cipher = cipher
-        self.fingerprint = fingerprint
+        self.fingerprints = fingerprints
+        self.meant_for = meant_for
         self.expires_at = now + policy.life_s
         self.refresh_at = now + policy.life_s * policy.refresh_at
         self.template = template
@@ -105,18 +103,19 @@ class Lease:
         self.config_id = 0
         self.done: Operation | None = None
 
-    def pin(self, tenant: Tenant, assignment: Assignment, *, to_wrap: bool = False) -> None:
+    def pin(self, tenant: Tenant, assignment: Assignment, *, named: int = 0, to_wrap: bool = False) -> None:
         """Remember that the lease was found usable for a tenant through an assignment, and what to record of it.
 
-        Usable to unwrap is not usable to wrap: a config may have lost its leasing or its place as the primary.
+        ``named`` is the config that its EDEKs name, when that is another. Usable to unwrap is not usable to wrap: a
+        config may have lost its leasing or its place as the primary.
         """
         config = assignment.config
-        if config.fingerprint != self.fingerprint:
+        if config.fingerprint not in self.fingerprints:
             return
         if to_wrap:
             self.wraps_for = tenant
         if self.tenant is not tenant:
-            self.tenant, self.config_id = tenant, config.id
+            self.tenant, self.config_id = tenant, named or config.id
             self.done = Operation(
                 outcome=SUCCESS, kms_config_id=config.id, kms_config_version=config.version, leased=True
             )
@@ -144,8 +143,10 @@ class LeaseBook:
         self._observe = observe
         self._wrapping: dict[str, Lease] = {}
         self._unwrapping: OrderedDict[tuple[str, bytes], Lease] = OrderedDict()
-        self._making: SingleFlight[tuple[str, bytes], Lease] = SingleFlight(start)
-        self._opening: SingleFlight[tuple[str, bytes, bytes], Lease] = SingleFlight(start)
+        self._entries: dict[tuple[str, bytes], tuple[str, bytes]] = {}
+        """Each entry of a leased key with several, as an EDEK of its own, to what that key is kept under."""
+        self._making: SingleFlight[tuple[str, tuple[bytes, ...]], Lease] = SingleFlight(start)
+        self._opening: SingleFlight[tuple[str, tuple[bytes, ...], bytes], Lease] = SingleFlight(start)
 
     def count(self) -> dict[str, int]:
         """How many leases are held, by what for."""
@@ -178,64 +179,68 @@ class LeaseBook:
 
     # -- to wrap ---------------------------------------------------------------------------------------------------
 
-    def ready(self, tenant_id: str, config: ConfigHandle) -> Lease | None:
+    def ready(self, tenant: Tenant) -> Lease | None:
         """Return a lease that can wrap now, without waiting for anything; renew it in the background when it is due."""
-        lease = self._wrapping.get(tenant_id)
-        if lease is None or lease.fingerprint != config.fingerprint or lease.wraps_left <= 0:
+        lease, wanted = self._wrapping.get(tenant.id), _fingerprints(tenant.wrapping)
+        if lease is None or lease.meant_for != wanted or lease.wraps_left <= 0:
             return None
         now = self._clock()
         if now >= lease.expires_at:
             return None
         if now >= lease.refresh_at or lease.wraps_left <= lease.renew_below:
-            self._making.launch((tenant_id, config.fingerprint), lambda: self._renew(tenant_id, config))
+            self._making.launch((tenant.id, wanted), lambda: self._renew(tenant))
         return lease
 
-    async def wrapping(self, tenant_id: str, assignment: Assignment) -> Lease:
-        """Return a lease that can wrap, made with one KMS call if there is none. Raises what the KMS call raises."""
-        config = assignment.config
-        lease = self.ready(tenant_id, config)
+    async def wrapping(self, tenant: Tenant) -> Lease:
+        """Return a lease that can wrap, made with one call to each KMS if there is none.
+
+        Raises what the KMS call raises.
+        """
+        lease = self.ready(tenant)
         while lease is None:
-            await self._making.get((tenant_id, config.fingerprint), lambda: self._make(tenant_id, config))
-            lease = self.ready(tenant_id, config)
+            await self._making.get((tenant.id, _fingerprints(tenant.wrapping)), lambda: self._make(tenant))
+            lease = self.ready(tenant)
         return lease
 
-    async def _renew(self, tenant_id: str, config: ConfigHandle) -> Lease:
+    async def _renew(self, tenant: Tenant) -> Lease:
         try:
-            return await self._make(tenant_id, config)
+            return await self._make(tenant)
         except Exception as fault:
             self._observe(TO_WRAP, "renewal_failed")
-            lease = self._wrapping.get(tenant_id)
+            lease = self._wrapping.get(tenant.id)
             if lease is not None and _revokes(fault):
-                self._drop(tenant_id, lease.wrapped)
+                self._drop(tenant.id, lease.wrapped)
                 self._observe(TO_WRAP, "revoked")
             else:
                 self._postpone(lease)
             raise
 
-    async def _make(self, tenant_id: str, config: ConfigHandle) -> Lease:
-        key = random_bytes(KEY_BYTES)
+    async def _make(self, tenant: Tenant) -> Lease:
+        key, wanted = random_bytes(KEY_BYTES), _fingerprints(tenant.wrapping)
         least, most = LEASE_ID_RANGE
         lease_id = least + int.from_bytes(random_bytes(4)) % (most - least)
-        blob = await self._kms.wrap(tenant_id, config, key)
-        wrapped = edek.encode(EncryptedDek(blob, config.id))
-        template = LeasedEdekTemplate(config_id=config.id, lease_id=lease_id, wrapped_lease=wrapped)
+        made = await wrap_with_all(self._kms, tenant, key)
+        config_id = made.by[0].config.id
         lease = Lease(
             LeasedKeyCipher(key),
-            config.fingerprint,
+            _fingerprints(made.by),
             policy=self._policy,
             now=self._clock(),
-            template=template,
+            template=LeasedEdekTemplate(config_id=config_id, lease_id=lease_id, wrapped_lease=made.wrapped),
             lease_id=lease_id,
-            wrapped=wrapped,
+            wrapped=made.wrapped,
+            meant_for=wanted,
         )
-        self._wrapping[tenant_id] = lease
-        self._keep_unwrapping((tenant_id, wrapped), lease)
+        if lease.fingerprints != wanted:
+            self._postpone(lease)  # the KMS that was away is asked again soon
+        self._wrapping[tenant.id] = lease
+        self._keep_unwrapping((tenant.id, made.wrapped), lease)
         self._observe(TO_WRAP, "made")
         return lease
 
     def _drop(self, tenant_id: str, wrapped: bytes) -> None:
         """Forget a leased key, whatever it was kept for."""
-        self._unwrapping.pop((tenant_id, wrapped), None)
+        self._let_go((tenant_id, wrapped))
         lease = self._wrapping.get(tenant_id)
         if lease is not None and lease.wrapped == wrapped:
             del self._wrapping[tenant_id]
@@ -251,55 +256,62 @@ class LeaseBook:
 
     # -- to unwrap -------------------------------------------------------------------------------------------------
 
-    def known(self, tenant_id: str, config: ConfigHandle, wrapped: bytes) -> Lease | None:
-        """Return the lease that made an EDEK, if it is in memory and still good."""
-        lease = self._unwrapping.get((tenant_id, wrapped))
-        if lease is None or lease.fingerprint != config.fingerprint:
+    def known(self, tenant: Tenant, uses: Sequence[Assignment], wrapped: bytes) -> Lease | None:
+        """Return the lease that made an EDEK, if it is in memory and still good through one of these configs."""
+        lease = self._unwrapping.get((tenant.id, wrapped))
+        if lease is None or not any(use.config.fingerprint in lease.fingerprints for use in uses):
             return None
         now = self._clock()
         if now >= lease.refresh_at:
             if now >= lease.expires_at:
                 return None
-            flight = (tenant_id, config.fingerprint, wrapped)
-            self._opening.launch(flight, lambda: self._reopen(tenant_id, config, wrapped))
-        self._unwrapping.move_to_end((tenant_id, wrapped))
+            flight = (tenant.id, _fingerprints(uses), wrapped)
+            self._opening.launch(flight, lambda: self._reopen(tenant, wrapped))
+        self._unwrapping.move_to_end((tenant.id, wrapped))
         return lease
 
-    async def unwrapping(self, tenant: Tenant, wrapped: bytes) -> Lease:
-        """Return the lease that made an EDEK, unwrapped by one KMS call if it is not in memory.
+    async def unwrapping(self, tenant: Tenant, named: int, wrapped: bytes) -> tuple[Lease, Assignment]:
+        """Return the lease that made an EDEK, unwrapped by a KMS if it is not in memory, and through what it is used.
+
+        ``named`` is the config that the EDEK itself names. It must be usable, unless the leased key has several
+        entries, of which it names one: then any of them may do.
 
         Raises: TenantSecurityError 202, 203 or what the KMS call raises.
         """
-        inner = edek.decode(wrapped)
-        if inner.leased:
+        entries = edek.decode_all(wrapped)
+        if any(entry.leased for entry in entries):
             raise TenantSecurityError(
                 Code.INVALID_PROVIDED_EDEK, f"{edek.NOT_AN_EDEK}: its leased key is leased itself"
             )
-        config = usable(tenant, inner.config_id).config
-        lease = self.known(tenant.id, config, wrapped)
+        if len(entries) == 1 or all(entry.config_id != named for entry in entries):
+            usable(tenant, named)
+        uses = [use for _, use in usable_of(tenant, entries)]
+        lease = self.known(tenant, uses, wrapped)
         if lease is None:
-            flight = (tenant.id, config.fingerprint, wrapped)
-            lease = await self._opening.get(flight, lambda: self._open(tenant.id, config, wrapped, inner.data))
-        return lease
+            flight = (tenant.id, _fingerprints(uses), wrapped)
+            lease = await self._opening.get(flight, lambda: self._open(tenant, wrapped, entries))
+        return lease, next(use for use in uses if use.config.fingerprint in lease.fingerprints)
 
-    async def _reopen(self, tenant_id: str, config: ConfigHandle, wrapped: bytes) -> Lease:
+    async def _reopen(self, tenant: Tenant, wrapped: bytes) -> Lease:
         try:
-            return await self._open(tenant_id, config, wrapped, edek.decode(wrapped).data)
+            return await self._open(tenant, wrapped, edek.decode_all(wrapped))
         except Exception:
             self._observe(TO_UNWRAP, "renewal_failed")
-            self._postpone(self._unwrapping.get((tenant_id, wrapped)))
+            self._postpone(self._unwrapping.get((tenant.id, wrapped)))
             raise
 
-    async def _open(self, tenant_id: str, config: ConfigHandle, wrapped: bytes, blob: bytes) -> Lease:
+    async def _open(self, tenant: Tenant, wrapped: bytes, entries: Sequence[EncryptedDek]) -> Lease:
         try:
-            key = await self._kms.unwrap(tenant_id, config, blob)
+            key, use = await unwrap_with_any(self._kms, tenant, entries)
         except TenantSecurityError as fault:
             if _revokes(fault):
-                self._drop(tenant_id, wrapped)
+                self._drop(tenant.id, wrapped)
                 self._observe(TO_UNWRAP, "revoked")
             raise
-        lease = Lease(LeasedKeyCipher(key), config.fingerprint, policy=self._policy, now=self._clock(), wrapped=wrapped)
-        self._keep_unwrapping((tenant_id, wrapped), lease)
+        lease = Lease(
+            LeasedKeyCipher(key), (use.config.fingerprint,), policy=self._policy, now=self._clock(), wrapped=wrapped
+        )
+        self._keep_unwrapping((tenant.id, wrapped), lease)
         self._observe(TO_UNWRAP, "opened")
         return lease
 
@@ -309,14 +321,21 @@ class LeaseBook:
         Unwrapped as a DEK it would hand out the key to everything under that lease. Only leases in memory are known;
         the threat model says what that leaves.
         """
-        return (tenant_id, edek.encode(entry)) in self._unwrapping
+        key = (tenant_id, edek.encode(entry))
+        return key in self._unwrapping or key in self._entries
 
     def _keep_unwrapping(self, key: tuple[str, bytes], lease: Lease) -> None:
         self._unwrapping[key] = lease
         self._unwrapping.move_to_end(key)
+        self._entries.update((each, key) for each in _entries_of(key))
         if len(self._unwrapping) > self._policy.most_unwrapping:
-            self._unwrapping.popitem(last=False)
+            self._let_go(next(iter(self._unwrapping)))
             self._observe(TO_UNWRAP, "evicted")
+
+    def _let_go(self, key: tuple[str, bytes]) -> None:
+        if self._unwrapping.pop(key, None) is not None:
+            for each in _entries_of(key):
+                self._entries.pop(each, None)
 
     # -- housekeeping ----------------------------------------------------------------------------------------------
 
@@ -324,29 +343,23 @@ class LeaseBook:
         """Drop what has run out and what its tenant may no longer use: ``wanted(tenant id, config fingerprint)``."""
         now = self._clock()
         for tenant_id, lease in list(self._wrapping.items()):
-            if now >= lease.expires_at or not wanted(tenant_id, lease.fingerprint):
+            if now >= lease.expires_at or not any(wanted(tenant_id, each) for each in lease.fingerprints):
                 del self._wrapping[tenant_id]
         for key, lease in list(self._unwrapping.items()):
-            if now >= lease.expires_at or not wanted(key[0], lease.fingerprint):
-                del self._unwrapping[key]
+            if now >= lease.expires_at or not any(wanted(key[0], each) for each in lease.fingerprints):
+                self._let_go(key)
 
 
 def _revokes(fault: Exception) -> bool:
     return isinstance(fault, TenantSecurityError) and fault.code in _REVOKING
 
 
-def usable(tenant: Tenant, config_id: int) -> Assignment:
-    """Find the config that an EDEK names among those the tenant may use now.
+def _fingerprints(uses: Sequence[Assignment]) -> tuple[bytes, ...]:
+    return tuple(use.config.fingerprint for use in uses)
 
-    Raises: TenantSecurityError 202.
-    """
-    assignment = tenant.assignment(config_id)
-    if assignment is None:
-        raise TenantSecurityError(
-            Code.KMS_CONFIGURATION_DISABLED, f"KMS configuration {config_id} is not assigned to tenant {tenant.id}"
-        )
-    if not assignment.active:
-        raise TenantSecurityError(
-            Code.KMS_CONFIGURATION_DISABLED, f"KMS configuration {config_id} is disabled for tenant {tenant.id}"
-        )
-    return assignment
+
+def _entries_of(key: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+    """Return what each entry of a leased key would be under as an EDEK of its own; nothing where there is but one."""
+    tenant_id, wrapped = key
+    entries = edek.decode_all(wrapped)
+    return [] if len(entries) == 1 else [(tenant_id, edek.encode(entry)) for entry in entries]

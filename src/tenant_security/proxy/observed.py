@@ -48,6 +48,7 @@ class ProxyMetrics:
         self.kms_not_sent = metrics.counter(
             "tsp_kms_calls_not_sent", "KMS calls answered without asking the KMS, by why", "provider", "reason"
         )
+        self.spares = metrics.counter("tsp_kms_spares", "What happened where several KMSs wrap a tenant's keys", "what")
         self.leases = metrics.counter("tsp_lease_changes", "What happened to leased keys", "purpose", "change")
         self.events = metrics.counter("tsp_events", "Security events by kind and outcome", "kind", "outcome")
         self.loop_lag = metrics.histogram("tsp_event_loop_lag_seconds", "How late the event loop runs what is due")

@@ -19,12 +19,11 @@ from tenant_security.crypto.derive import HASHES, derive_key, secret_fingerprint
 from tenant_security.directory.tenants import Tenant
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.keys import Keys
-from tenant_security.proxy.leasing import WrapWithKms, usable
 from tenant_security.proxy.secret_store import Rotation, SecretRecord, SecretStore
+from tenant_security.proxy.several import WrapWithKms, unwrap_with_any, wrap_with_all
 from tenant_security.proxy.single_flight import SingleFlight
 from tenant_security.secret import Secret
 from tenant_security.wire import edek
-from tenant_security.wire.edek import EncryptedDek
 from tenant_security.wire.events import SUCCESS, Operation
 from tenant_security.wire.proxy_api import DerivedKey, DeriveRequest, DeriveResponse
 
@@ -179,17 +178,14 @@ class TenantSecrets:
         return secrets
 
     async def _create(self, tenant: Tenant, key: tuple[str, str, str]) -> SecretRecord:
-        config = self._keys.primary(tenant).config
+        self._keys.primary(tenant)
         secret = random_bytes(_SECRET_BYTES)
-        blob = await self._kms.wrap(tenant.id, config, secret)
-        wrapped = edek.encode(EncryptedDek(blob, config.id))
-        return await self._store.create(*key, wrapped, fingerprint=secret_fingerprint(secret))
+        made = await wrap_with_all(self._kms, tenant, secret)
+        return await self._store.create(*key, made.wrapped, fingerprint=secret_fingerprint(secret))
 
     async def _open(self, tenant: Tenant, record: SecretRecord) -> PlainSecret:
-        entry = edek.decode(record.edek)
-        config = usable(tenant, entry.config_id).config
-        secret = Secret(await self._kms.unwrap(tenant.id, config, entry.data))
-        return PlainSecret(record.id, record.rotation is Rotation.CURRENT, secret, config.fingerprint)
+        secret, use = await unwrap_with_any(self._kms, tenant, edek.decode_all(record.edek))
+        return PlainSecret(record.id, record.rotation is Rotation.CURRENT, Secret(secret), use.config.fingerprint)
 
     def retain(self, wanted: Callable[[str, bytes], bool]) -> None:
         """Drop what is stale and what its tenant may no longer use: ``wanted(tenant id, config fingerprint)``."""

@@ -16,7 +16,7 @@ from tenant_security.kms.local import LocalKmsKey
 from tenant_security.kms.provider import KmsFaultError, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.flow import Effect, Flow, Request, Response, send
-from tenant_security.proxy.leasing import WrapWithKms
+from tenant_security.proxy.several import WrapWithKms
 from tenant_security.wire.kms.local import LocalKmsConfig
 
 T = TypeVar("T")

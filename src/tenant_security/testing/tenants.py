@@ -43,10 +43,14 @@ def use(config: PlainConfig, *, primary: bool = True, active: bool = True, leasi
 
 
 def tenant(
-    tenant_id: str, *assignments: Assignment, leasing_required: bool = False, quarantined: str | None = None
+    tenant_id: str,
+    *assignments: Assignment,
+    leasing_required: bool = False,
+    quarantined: str | None = None,
+    spares: tuple[int, ...] = (),
 ) -> Tenant:
     """Describe a tenant."""
-    return Tenant(tenant_id, 1, leasing_required, assignments, quarantined)
+    return Tenant(tenant_id, 1, leasing_required, assignments, quarantined, spares=spares)
 
 
 def directory(*tenants: Tenant) -> TenantDirectory:

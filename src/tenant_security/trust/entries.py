@@ -4,11 +4,13 @@
 * A record is signed by an author that may sign records of that tenant; a config by one that may sign configs of its
   owner. Only an author for all tenants can sign a config that tenants share.
 * Record and header name the vendor and the tenant under which they stand: nothing can be moved to another tenant.
-* A record has at most one primary and names no config twice.
+* A record has at most one primary and names no config twice. Its spares are assigned configs beside a primary, and
+  allow leasing where the primary does.
 
 Source: docs/formats-trust.md, "Rules for an entry".
 """
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -93,7 +95,31 @@ def verify_record(signed: words.Signed, tenant_id: str, vendor: str, authors: Au
     _expect(len(ids) == len(record.assignments), "its tenant-record assigns a config twice")
     primaries = sum(assignment.primary for assignment in record.assignments)
     _expect(primaries <= 1, "its tenant-record names more than one primary config")
+    if record.spares:
+        why = wrong_spares(record.assignments, record.spares)
+        _expect(why is None, f"its tenant-record {why}")
     return record
+
+
+def wrong_spares(assignments: Sequence[words.RecordAssignment], spares: Sequence[int]) -> str | None:
+    """Say what is wrong with a record's spares, as what follows "the record"; None when nothing is."""
+    assigned = {assignment.config: assignment for assignment in assignments}
+    primary = next((assignment for assignment in assignments if assignment.primary), None)
+    if primary is None:
+        return "names spares and no primary config"
+    if len(spares) > words.MOST_SPARES or len(set(spares)) != len(spares):
+        return f"names a spare twice, or more than {words.MOST_SPARES}"
+    for spare in spares:
+        if spare not in assigned or spare == primary.config:
+            return f"names config {spare} as a spare, which must be another assigned config than the primary"
+        if primary.leasing and not assigned[spare].leasing:
+            return f"names config {spare} as a spare without leasing, and the primary leases"
+    return None
+
+
+def fitting_spares(assignments: Sequence[words.RecordAssignment], spares: Sequence[int]) -> tuple[words.ConfigId, ...]:
+    """Return those of a record's spares that may stay such when it is assigned this: the others are none any more."""
+    return tuple(spare for spare in spares if wrong_spares(assignments, (spare,)) is None)
 
 
 def vouched_by(record: words.TenantRecord, signer: str, authors: Authors) -> frozenset[bytes]:

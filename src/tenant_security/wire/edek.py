@@ -10,14 +10,16 @@ Shape::
                     bytes  encryptedLeasedKeyData = 5   // EncryptedDeks that wraps the leased key
                     string tenantId               = 6 } // added by some clients, ignored
 
-On the wire an EDEK is the standard, padded base64 of ``EncryptedDeks``. We emit exactly one entry, fields in number
-order and without zero values; we read one or more and use the last.
+On the wire an EDEK is the standard, padded base64 of ``EncryptedDeks``. We emit one entry for each KMS that wrapped the
+key, which is one unless the tenant's record names spares, with fields in number order and without zero values. Entries
+are alternatives: each alone gives the key, and the first that works does.
 
 Source: docs/formats.md, "EDEK".
 """
 
 import binascii
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -29,6 +31,8 @@ IV_BYTES: Final = 12
 TAG_BYTES: Final = 16
 DEK_BYTES: Final = 32
 _INT32_MAX: Final = 2**31 - 1
+MOST_ENTRIES: Final = 8
+"""More than a tenant can have KMSs that wrap."""
 
 NOT_AN_EDEK: Final = "Provided EDEK didn't contain IronCore EDEKs"
 EMPTY_EDEK: Final = "No encrypted DEKs were provided"
@@ -95,7 +99,15 @@ def _decode_entry(message: bytes) -> EncryptedDek:
 
 
 def decode(message: bytes) -> EncryptedDek:
-    """Read ``EncryptedDeks`` bytes; of several entries the last counts.
+    """Read the first entry of ``EncryptedDeks`` bytes; the others must be good too.
+
+    Raises: TenantSecurityError 203 when the bytes are not an EDEK.
+    """
+    return decode_all(message)[0]
+
+
+def decode_all(message: bytes) -> tuple[EncryptedDek, ...]:
+    """Read every entry of ``EncryptedDeks`` bytes, at least one, in their order.
 
     Raises: TenantSecurityError 203 when the bytes are not an EDEK.
     """
@@ -103,16 +115,23 @@ def decode(message: bytes) -> EncryptedDek:
         entries = [_bytes(value) for number, value in protobuf.fields(message) if number == 1]
         if not entries:
             raise _invalid(EMPTY_EDEK)
-        for each in entries[:-1]:
-            for _ in protobuf.fields(each):
-                pass  # One that is broken makes the whole no EDEK, as it does for every other reader.
-        return _decode_entry(entries[-1])
+        if len(entries) > MOST_ENTRIES:
+            raise _invalid(f"{NOT_AN_EDEK}: it has more than {MOST_ENTRIES} entries")
+        return tuple(map(_decode_entry, entries))
     except protobuf.MalformedMessageError as malformed:
         raise _invalid(NOT_AN_EDEK, malformed) from None
 
 
 def decode_base64(text: str) -> EncryptedDek:
-    """Read an EDEK as it stands in a request.
+    """Read the first entry of an EDEK as it stands in a request.
+
+    Raises: TenantSecurityError 203 when it is not strict base64 of an EDEK.
+    """
+    return decode_all_base64(text)[0]
+
+
+def decode_all_base64(text: str) -> tuple[EncryptedDek, ...]:
+    """Read every entry of an EDEK as it stands in a request.
 
     Raises: TenantSecurityError 203 when it is not strict base64 of an EDEK.
     """
@@ -120,7 +139,7 @@ def decode_base64(text: str) -> EncryptedDek:
         message = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
         raise _invalid(f"{NOT_AN_EDEK}: it is not standard base64") from None
-    return decode(message)
+    return decode_all(message)
 
 
 _LEASED: Final = re.compile(
@@ -160,6 +179,11 @@ def _small(encoded: bytes) -> int:
     for shift, byte in enumerate(encoded):
         value |= (byte & 0x7F) << 7 * shift
     return value if encoded[-1] < 0x80 else -1  # noqa: PLR2004 - the continuation bit
+
+
+def encode_all(entries: Iterable[EncryptedDek]) -> bytes:
+    """Write ``EncryptedDeks`` with these entries, in their order."""
+    return b"".join(map(encode, entries))
 
 
 def encode(entry: EncryptedDek) -> bytes:

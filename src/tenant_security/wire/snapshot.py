@@ -47,6 +47,10 @@ class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     """What all of these have in common."""
 
 
+MOST_SPARES: Final = 3
+"""How many configs may wrap a key beside the primary: each costs a KMS call for every key."""
+
+
 class Signed(_Words, frozen=True):
     """A document as it was signed. ``key`` is the key id of the signer, ``sig`` covers the kind and ``body``."""
 
@@ -200,6 +204,9 @@ class TenantRecord(_Words, frozen=True, omit_defaults=True):
     version: Version
     leasing_required: bool
     assignments: tuple[RecordAssignment, ...]
+    spares: tuple[ConfigId, ...] = ()
+    """The configs that wrap every new key too, beside the primary, so that any one of them alone can unwrap it. In the
+    order in which they are asked to."""
     vouches: tuple[Hash, ...] = ()
     """Fingerprints of configs that the record's author vouches for with this one signature: a reader that finds the
     author entitled to sign configs of this tenant need not check the signatures of those configs as well."""

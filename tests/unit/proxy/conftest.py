@@ -21,7 +21,7 @@ from tenant_security.testing.clock import SteppingClock
 from tenant_security.testing.scripted_kms import ScriptedKms
 from tenant_security.testing.tenants import PlainConfig, directory, tenant, use
 from tenant_security.wire import proxy_api
-from tenant_security.wire.edek import decode
+from tenant_security.wire.edek import decode_all
 
 OLD = PlainConfig(510, owner="plain")
 LEASED = PlainConfig(511, owner="leased")
@@ -94,7 +94,7 @@ class Stage:
         return await self.keys.wrap(self.tenant(tenant_id), dek)
 
     async def unwrap(self, edek: bytes, tenant_id: str = "leased") -> bytes:
-        return (await self.keys.unwrap_entry(self.tenant(tenant_id), decode(edek))).dek
+        return (await self.keys.unwrap_entries(self.tenant(tenant_id), decode_all(edek))).dek
 
     async def call(self, operation: str, kind: type[Any], tenant_id: str = "leased", **members: Any) -> Any:
         """Run an operation as the API does and return the decoded body."""

@@ -78,7 +78,7 @@ async def test_an_unparsable_edek_is_told_before_its_config_and_after_the_tenant
 async def test_an_edek_of_a_config_that_may_not_be_used_is_202_and_asks_no_kms(stage, kms, config, why):
     found = known(stage, tenant("plain", use(PLAIN), use(PlainConfig(600), primary=False, active=False)))
 
-    fault = await refused(stage.keys.unwrap_entry(found, EncryptedDek(b"blob", config)))
+    fault = await refused(stage.keys.unwrap_entries(found, [EncryptedDek(b"blob", config)]))
     assert fault.code is Code.KMS_CONFIGURATION_DISABLED
     assert why in fault.message
     assert kms.count() == 0
@@ -96,7 +96,7 @@ async def test_another_tenants_edek_is_202_whatever_the_kms_would_say(stage, kms
 async def test_a_blob_that_the_kms_does_not_know_is_205(stage):
     found = stage.tenant("plain")
 
-    fault = await refused(stage.keys.unwrap_entry(found, EncryptedDek(bytes(113), 510)))
+    fault = await refused(stage.keys.unwrap_entries(found, [EncryptedDek(bytes(113), 510)]))
     assert fault.code is Code.KMS_UNWRAP_FAILED
     assert "Code: BadParameter" in fault.message
 

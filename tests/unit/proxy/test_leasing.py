@@ -81,7 +81,7 @@ async def test_a_lease_whose_callers_have_all_left_is_there_for_the_next(stage, 
         await settle()
     await settle()
 
-    assert stage.book.ready("leased", CONFIG) is not None
+    assert stage.book.ready(stage.tenant("leased")) is not None
 
 
 async def test_lease_ids_take_two_bytes_so_that_all_edeks_have_one_length(stage, clock):
@@ -134,9 +134,9 @@ async def test_a_lease_that_nobody_uses_is_not_renewed(stage, kms, clock):
 async def test_a_lease_never_wraps_past_its_life(stage, clock):
     old = await stage.wrap()
     clock.advance(LIFE_S - 0.001)
-    assert stage.book.ready("leased", CONFIG) is not None
+    assert stage.book.ready(stage.tenant("leased")) is not None
     clock.advance(0.001)
-    assert stage.book.ready("leased", CONFIG) is None
+    assert stage.book.ready(stage.tenant("leased")) is None
 
     assert lease_of(await stage.wrap()) != lease_of(old)
 

@@ -10,7 +10,8 @@ from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.app import wanted_in
 from tenant_security.proxy.keys import Keys
-from tenant_security.proxy.leasing import LeaseBook, LeasePolicy, WrapWithKms
+from tenant_security.proxy.leasing import LeaseBook, LeasePolicy
+from tenant_security.proxy.several import WrapWithKms
 from tenant_security.testing.clock import SteppingClock, settle
 from tenant_security.testing.scripted_kms import ScriptedKms
 from tenant_security.testing.tenants import PlainConfig, directory, tenant, use
@@ -141,7 +142,7 @@ class LeaseBookMachine(RuleBasedStateMachine):
         wrapped, dek = made
         entry = edek.decode(wrapped)
         before = self.granted.copy()
-        found = self.run(who, lambda known: self.keys.unwrap_entry(known, entry))
+        found = self.run(who, lambda known: self.keys.unwrap_entries(known, [entry]))
         if found is None:
             return
         assert found.dek == dek

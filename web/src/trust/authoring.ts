@@ -203,14 +203,15 @@ export function nextRoot(old: documents.Root, keys: documents.Root["keys"], root
 
 /** Sign what a tenant is, after the record of version `previous`. */
 export function nextRecord(
-    record: Omit<documents.TenantRecord, "version" | "vouches"> & { vouches?: Bytes[] },
+    record: Omit<documents.TenantRecord, "version" | "spares" | "vouches"> & { spares?: number[]; vouches?: Bytes[] },
     previous: number,
     author: SigningKey,
 ): Promise<documents.Signed> {
+    const spares = record.spares?.length ? { spares: record.spares } : {};
     const vouches = record.vouches?.length ? { vouches: record.vouches } : {};
     const { vendor, tenant, leasingRequired, assignments } = record;
     const version = documents.nextVersion(previous);
-    return sign("tenant-record", { vendor, tenant, version, leasingRequired, assignments, ...vouches }, author);
+    return sign("tenant-record", { vendor, tenant, version, leasingRequired, assignments, ...spares, ...vouches }, author);
 }
 
 /** Sign who else signs for a tenant. */

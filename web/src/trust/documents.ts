@@ -107,6 +107,7 @@ export const tenantRecord = read.object({
     version,
     leasingRequired: read.boolean,
     assignments: read.array(assignment),
+    spares: read.optional(read.array(small), []),
     vouches: read.optional(read.array(key32), []),
 });
 export type TenantRecord = ReturnType<typeof tenantRecord>;
