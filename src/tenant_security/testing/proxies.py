@@ -58,6 +58,8 @@ class Use(NamedTuple):
     leasing: bool = False
     key: str = ""
     kms: bytes = b""
+    spare: bool = False
+    """Whether it wraps new keys too, beside the primary; then ``primary`` is to be false."""
 
 
 TENANTS: Final[Mapping[str, tuple[Use, ...]]] = {
@@ -232,6 +234,7 @@ def publish(
             configs={use.config: use.kms or local_config(state_dir, use) for use in uses},
             sinks={number: msgspec.json.encode(each) for number, each in (sinks or {}).get(tenant_id, {}).items()},
             leasing_required=tenant_id in leasing_required,
+            spares=tuple(use.config for use in uses if use.spare),
         )
     return write_snapshot(vendor, snapshot, roster).version
 

@@ -46,6 +46,9 @@ class ScriptedKms:
         self._arrived = asyncio.Condition()
         self._fault: Code | Exception | None = None
         self._only: Operation | None = None
+        self._failing: dict[str, Code] = {}
+        self.noted: list[str] = []
+        """What was noted of tenants with several KMSs, in order."""
         self.answer: bytes | None = None
         """What every call returns instead of the truth, while it is set."""
 
@@ -78,6 +81,16 @@ class ScriptedKms:
         finally:
             self._fault, self._only = before
 
+    @contextmanager
+    def lost(self, *keys: str, code: Code = Code.KMS_UNREACHABLE) -> Iterator[None]:
+        """Refuse every call to these keys alone while the block lasts."""
+        before = self._failing
+        self._failing = {**before, **dict.fromkeys(keys, code)}
+        try:
+            yield
+        finally:
+            self._failing = before
+
     async def arrived(self, count: int) -> None:
         """Wait until so many calls have come in all."""
         async with self._arrived:
@@ -102,7 +115,7 @@ class ScriptedKms:
         async def unwrap(tenant_id: str, config: ConfigHandle, blob: bytes) -> bytes:
             return await caller.unwrap(tenant_id, self._opened(config), blob)
 
-        return WrapWithKms(wrap, unwrap)
+        return WrapWithKms(wrap, unwrap, self.noted.append)
 
     def _opened(self, config: ConfigHandle) -> "ScriptedKey":
         opened = config.open()
@@ -135,6 +148,8 @@ class ScriptedKms:
             await self._open.wait()
         finally:
             self.running -= 1
+        if request.url in self._failing:
+            return KmsFaultError(self._failing[request.url], "This key of the scripted KMS is lost.", provider=PROVIDER)
         if self._fault is not None and self._only in (None, operation):
             if isinstance(self._fault, Exception):
                 return self._fault

@@ -204,12 +204,12 @@ class TenantRecord(_Words, frozen=True, omit_defaults=True):
     version: Version
     leasing_required: bool
     assignments: tuple[RecordAssignment, ...]
-    spares: tuple[ConfigId, ...] = ()
-    """The configs that wrap every new key too, beside the primary, so that any one of them alone can unwrap it. In the
-    order in which they are asked to."""
     vouches: tuple[Hash, ...] = ()
     """Fingerprints of configs that the record's author vouches for with this one signature: a reader that finds the
     author entitled to sign configs of this tenant need not check the signatures of those configs as well."""
+    spares: tuple[ConfigId, ...] = ()
+    """The configs that wrap every new key too, beside the primary, so that any one of them alone can unwrap it. In the
+    order in which they are asked to."""
 
 
 class TenantAuthor(_Words, frozen=True):

@@ -178,13 +178,23 @@ def test_the_tenant_id_that_some_clients_add_is_ignored():
     assert edek.decode(deks(entry(more=protobuf.delimited(6, b"tenant-gcp-l")))) == EncryptedDek(b"blob", 511)
 
 
-def test_the_last_of_several_entries_counts():
+def test_several_entries_are_read_in_their_order_and_written_so():
+    made = (EncryptedDek(b"first", 1), EncryptedDek(b"second", 2))
     message = deks(entry(data=b"first", config_id=1), entry(data=b"second", config_id=2))
 
-    assert edek.decode(message) == EncryptedDek(b"second", 2)
+    assert edek.decode_all(message) == made
+    assert edek.decode(message) == made[0]
+    assert edek.encode_all(made) == message
 
 
-def test_a_broken_entry_before_the_last_makes_the_whole_no_edek():
+def test_more_entries_than_a_tenant_can_have_kmss_are_no_edek():
+    some = [entry(data=b"x", config_id=number) for number in range(1, edek.MOST_ENTRIES + 2)]
+
+    assert len(edek.decode_all(deks(*some[:-1]))) == edek.MOST_ENTRIES
+    assert "more than" in refused(deks(*some))
+
+
+def test_a_broken_entry_beside_a_good_one_makes_the_whole_no_edek():
     """Otherwise one altered length would turn a leased EDEK into its wrapped lease: that unwraps to the leased key."""
     inner = entry(data=b"the wrapped leased key")
     leased = entry(data=bytes(48), more=protobuf.integer(3, 640) + protobuf.delimited(4, bytes(12)))
@@ -268,7 +278,7 @@ def test_we_read_what_googles_library_writes(entries, tenant_id):
             tenant_id=tenant_id,
         )
 
-    assert edek.decode(theirs.SerializeToString()) == entries[-1]
+    assert edek.decode_all(theirs.SerializeToString()) == tuple(entries)
 
 
 @given(config_id=INT32, lease_id=INT32, wrapped=DATA, data=SEALED, iv=IV)
