@@ -9,9 +9,17 @@ from bench.rows import hot_path
 from bench.rows_client import client
 from bench.rows_kms import hanging, unleased
 from bench.rows_memory import memory
+from bench.rows_sinks import sinks
 from bench.table import print_rows, save_rows
 
-GROUPS = {"hot-path": hot_path, "unleased": unleased, "hanging": hanging, "memory": memory, "client": client}
+GROUPS = {
+    "hot-path": hot_path,
+    "unleased": unleased,
+    "hanging": hanging,
+    "memory": memory,
+    "client": client,
+    "sinks": sinks,
+}
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ Source: Unicode, general categories Cc, Zl, Zp; the Unicode bidirectional algori
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -31,6 +32,7 @@ def _escaped(found: re.Match[bytes]) -> bytes:
     return f"\\u{ord(found[0].decode()):04x}".encode()
 
 
+@lru_cache(maxsize=4_096)
 def ip_address(text: str | None) -> str | None:
     """Return the text if it is an IP address, else None. Receivers refuse whole events for an address that is none."""
     try:

@@ -25,23 +25,21 @@ _BAD: Final = 7
 
 _encoder: Final = msgspec.json.Encoder()
 
-_HEADER: Final = str.maketrans({"\\": "\\\\", "|": "\\|"})
-_EXTENSION: Final = (("\\", "\\\\"), ("=", "\\="), ("\n", "\\n"), ("\r", "\\r"))
+_CEF: Final = f"CEF:0|{_VENDOR}|{_PRODUCT}|{__version__}|"
+_LEEF: Final = f"LEEF:2.0|{_VENDOR}|{_PRODUCT}|{__version__}|"
 
 
 def cef(event: StoredEvent) -> bytes:
     """Return one line of CEF."""
-    name = event.said.icl_fields.event
-    header = (_VENDOR, _PRODUCT, __version__, name, meaning(event).title, str(_severity(event)))
-    start = "|".join(one_line(each).translate(_HEADER) for each in header)
-    return f"CEF:0|{start}|{' '.join(_cef_pairs(event))}".encode()
+    name = _header(event.said.icl_fields.event)
+    return f"{_CEF}{name}|{meaning(event).title}|{_severity(event)}|{' '.join(_cef_pairs(event))}".encode()
 
 
 def leef(event: StoredEvent) -> bytes:
     """Return one line of LEEF, its attributes separated by tabs."""
     name = one_line(event.said.icl_fields.event).replace("|", "/")
     attributes = "\t".join(f"{key}={one_line(value)}" for key, value in _leef_pairs(event))
-    return f"LEEF:2.0|{_VENDOR}|{_PRODUCT}|{__version__}|{name}|x09|{attributes}".encode()
+    return f"{_LEEF}{name}|x09|{attributes}".encode()
 
 
 def _cef_pairs(event: StoredEvent) -> Iterator[str]:
@@ -77,13 +75,16 @@ def _cef_pairs(event: StoredEvent) -> Iterator[str]:
             yield f"{key}={_extension(value)}"
 
 
+def _header(text: str) -> str:
+    return one_line(text).replace("\\", "\\\\").replace("|", "\\|")
+
+
 def _extension(text: str) -> str:
+    if "\\" in text or "=" in text:
+        text = text.replace("\\", "\\\\").replace("=", "\\=")
     if not text.isprintable():
         # The two line breaks that CEF can write are kept, everything else that is not printable goes.
-        lines = [[one_line(part) for part in line.split("\r")] for line in text.split("\n")]
-        text = "\n".join("\r".join(line) for line in lines)
-    for plain, escaped in _EXTENSION:
-        text = text.replace(plain, escaped)
+        text = one_line(text.replace("\n", "\\n").replace("\r", "\\r"))
     return text
 
 
