@@ -37,9 +37,13 @@ class FrameConnection:
 
     async def send(self, messages: Sequence[Message], within_s: float) -> list[Unsent | None]:  # noqa: ARG002 - the caller's
         """Write all frames and wait until the system has taken them. Raises: OSError."""
+        await asyncio.sleep(0)  # a hang-up that has come is seen now, and not after this batch has gone nowhere
+        if not self.usable:
+            raise ConnectionResetError("the receiver hung up")
         for message in messages:
             self._writer.write(b"%d %b" % (len(message.body), message.body))
             await self._writer.drain()
+        await asyncio.sleep(0)
         if not self.usable:
             raise ConnectionResetError("the receiver hung up")
         return [None] * len(messages)
