@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 import trustme
+from tests.faults.conftest import Moto
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.caller import KmsCaller, KmsCallRecord
@@ -123,8 +124,9 @@ async def test_a_role_is_assumed_once_for_many_calls(moto, patient):
     assert patient.outbound.traffic.requests == 1 + 10 + 1
 
 
-async def test_temporary_keys_of_the_configuration_are_used(moto, patient):
-    user, role = moto.user("sts:AssumeRole"), moto.role(*BOTH)
+def temporary_keys(moto: Moto, *actions: str) -> dict[str, str]:
+    """Temporary keys of a role that may do these things."""
+    user = moto.user("sts:AssumeRole")
     sts = boto3.client(
         "sts",
         region_name="eu-central-1",
@@ -132,8 +134,13 @@ async def test_temporary_keys_of_the_configuration_are_used(moto, patient):
         aws_access_key_id=user.access_key_id,
         aws_secret_access_key=user.secret_access_key,
     )
-    temporary = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    keys = sts.assume_role(RoleArn=moto.role(*actions), RoleSessionName="test")["Credentials"]
     sts.close()
+    return keys
+
+
+async def test_temporary_keys_of_the_configuration_are_used(moto, patient):
+    temporary = temporary_keys(moto, *BOTH)
     access_key = ("", temporary["AccessKeyId"], temporary["SecretAccessKey"])
 
     key = aws_key(moto.url, moto.key(), access_key, sessionToken=temporary["SessionToken"])
@@ -389,3 +396,59 @@ async def test_a_stumbling_sts_is_survived(rigged, hasty):
     rigged.script = [answer(503, b""), session(), success()]
 
     assert await hasty.wrap(aws_key(rigged.url, roleArn="arn:aws:iam::1:role/r")) == b"blob"
+
+
+# -- the proxy's own identity, with a platform on this machine and moto for AWS ----------------------------------------
+
+
+def given(keys: dict[str, str]) -> bytes:
+    """What a container's endpoint and an instance's metadata say."""
+    ends = (datetime.now(UTC) + timedelta(hours=6)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    kept = {"AccessKeyId": keys["AccessKeyId"], "SecretAccessKey": keys["SecretAccessKey"]}
+    return json.dumps({"Code": "Success", "Token": keys["SessionToken"], "Expiration": ends} | kept).encode()
+
+
+def own_key(url: str, key_arn: str, environ: dict[str, str], **role: str) -> KmsKey:
+    config = {
+        "type": "AWS",
+        "version": 1,
+        "credentials": {"workloadIdentity": True, **role},
+        "keyPath": {"keyID": key_arn, "region": "eu-central-1"},
+        "endpoint": url,
+        "stsEndpoint": url,
+    }
+    context = KmsContext(
+        now=lambda: datetime.now(UTC), vendor_owned=True, identities=frozenset({"aws"}), environ=environ
+    )
+    return open_key(decode_kms_config(json.dumps(config).encode()), context)
+
+
+async def test_a_containers_role_opens_the_vendors_key(moto, rigged, patient):
+    rigged.script = [answer(200, given(temporary_keys(moto, *BOTH)))]
+    key = own_key(moto.url, moto.key(), {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{rigged.url}/creds"})
+
+    blobs = await asyncio.gather(*(patient.caller.wrap(f"tenant-{n}", key, DEK) for n in range(20)))
+
+    assert await patient.unwrap(key, blobs[0]) == DEK
+    assert len(rigged.requests) == 1
+
+
+async def test_an_instances_role_assumes_a_role_to_open_a_key(moto, rigged, patient):
+    keys = given(temporary_keys(moto, "sts:AssumeRole"))
+    rigged.script = [answer(200, b"session"), answer(200, b"proxy"), answer(200, keys)]
+    environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": rigged.url}
+    key = own_key(moto.url, moto.key(), environ, roleArn=moto.role(*BOTH), externalId="acme")
+
+    assert await patient.unwrap(key, await patient.wrap(key)) == DEK
+
+    assert len(rigged.requests) == 3
+
+
+@pytest.mark.parametrize("step", [answer(404, b""), answer(200, b"<html>"), answer(500, b"")])
+async def test_a_platform_that_gives_nothing_is_told_and_not_tried_again(rigged, hasty, step):
+    rigged.script = [step]
+    key = own_key(rigged.url, KEY_ARN, {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{rigged.url}/creds"})
+
+    assert await hasty.wrap_refused(key) is Code.KMS_AUTHORIZATION_FAILED
+
+    assert len(rigged.requests) == 1
