@@ -32,7 +32,7 @@ def noise(label: str, size: int) -> bytes:
 def document_v3(dek: bytes, tenant: str, plaintext: bytes) -> bytes:
     """Encrypt one field in the format of the Tenant Security Clients, its header signed with the DEK.
 
-    Source: docs/formats.md, "Documents, version 3".
+    Source: docs/client/formats.md, "V3 header".
     """
     gcm = AESGCM(dek)
     name = tenant.encode()
