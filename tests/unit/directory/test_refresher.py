@@ -174,3 +174,27 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(tmp_path: P
     first = next(portions)
     other.replace(path)
     assert first + [line for portion in portions for line in portion] == [b"old"] * 4
+
+
+async def test_a_snapshot_below_the_floor_is_refused_where_nothing_is_remembered(world: World) -> None:
+    world.tenants("a")
+    world.write()
+    version = world.header().version
+    with pytest.raises(SnapshotRefusedError, match="is older than"):
+        await refresher(world, oldest=version + 1).load()
+    await refresher(world, oldest=version).load()
+
+
+async def test_a_service_that_is_revoked_forgets_everybody_and_nothing_older_brings_them_back(world: World) -> None:
+    world.tenants("a")
+    old = world.write()
+    fresh = refresher(world)
+    await fresh.load()
+    world.vendor.revoke_identity("proxy-1")
+    world.write()
+    assert not await fresh.refresh_now()
+    assert (len(fresh.current), fresh.state.revoked) == (0, True)
+    assert "was revoked" in fresh.current.withdrawn
+    world.put(old)
+    assert not await fresh.refresh_now()
+    assert (len(fresh.current), fresh.state.revoked) == (0, True)
