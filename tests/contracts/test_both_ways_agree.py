@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from uvicorn.config import Config
 
 from tenant_security.crypto.random_pool import POOL
-from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.app import wanted_in
 from tenant_security.proxy.applications import Gate
@@ -391,7 +390,7 @@ async def test_a_fault_of_the_fast_way_costs_no_answer(monkeypatch: pytest.Monke
     edeks = await world.warmed()
 
     def broken(_tenant: Any) -> Any:
-        raise TenantSecurityError(Code.UNKNOWN_ERROR, "scripted")
+        raise RuntimeError("scripted")
 
     monkeypatch.setattr(world.leases, "pinned_to_wrap", broken)
     sent, _, events = await world.exchange([hot("document/wrap", edeks)], fast=True)

@@ -15,6 +15,7 @@ from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.directory.source import SnapshotSource
 from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.errors import SettingsError
+from tenant_security.kms.caller import KmsCallRecord
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.api import ProxyApi
@@ -42,6 +43,7 @@ from tenant_security.proxy.settings import ProxySettings, WhenFull
 from tenant_security.proxy.several import WrapWithKms
 from tenant_security.proxy.status import Parts, add_gauges, health_of, stage_of
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
+from tenant_security.proxy.tracing import App, open_tracing
 from tenant_security.service.api_key import ApiKeys
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer
@@ -138,8 +140,17 @@ class Proxy:
             tenant_rates=Rates(rates, max(1.0, rates)) if rates is not None else None,
         )
         self._tls = OwnTls(settings.tls, log)
+        self._tracing = open_tracing(settings.traces_endpoint)
         self._listeners, self._store = _open(settings, listeners)
         self._disk_outbox = _open_outbox(settings)
+
+    def _traced(self, app: App) -> App:
+        return app if self._tracing is None else self._tracing.around(app)
+
+    def _observe_kms(self, call: KmsCallRecord) -> None:
+        self._observed.kms_call(call)
+        if self._tracing is not None:
+            self._tracing.kms_call(call)
 
     def metrics(self) -> bytes:
         """All that was counted, in Prometheus' text format."""
@@ -202,7 +213,7 @@ class Proxy:
             activity=activity,
             strict=settings.events_when_full is WhenFull.REFUSE,
         )
-        calls = KmsCalls(settings, outbound, self._observed.kms_call, log, activity, note=self._observed.spares.add)
+        calls = KmsCalls(settings, outbound, self._observe_kms, log, activity, note=self._observed.spares.add)
         kms, opened = calls.port(), calls.opened
         leases = LeaseBook(
             kms,
@@ -250,9 +261,12 @@ class Proxy:
             rays,
             self._observed,
             body_bytes=settings.body_bytes,
+            traces=self._tracing is not None,
         )
         api = HttpServer(
-            ProxyApi(operations, self._gate, self._observed, log, rays, body_bytes=settings.body_bytes, safe=safe),
+            self._traced(
+                ProxyApi(operations, self._gate, self._observed, log, rays, body_bytes=settings.body_bytes, safe=safe)
+            ),
             self._listeners.api,
             EdgeLimits(
                 head_bytes=settings.head_bytes,
@@ -420,6 +434,8 @@ class Proxy:
         outbox.close()
         for server in others:
             await server.stop(0.2)
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         self._log.info("proxy stopped", requests_cut=cut, events_left=left)
 
 

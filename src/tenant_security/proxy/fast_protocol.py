@@ -15,16 +15,20 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from tenant_security.proxy.hot_routes import Client, FastEdge, HotRoute
 from tenant_security.proxy.known_heads import KnownHeads
+from tenant_security.proxy.tracing import is_sampled
 from tenant_security.service.http_protocol import IDLE, EdgeProtocol, EdgeState
 
 _AUTHORIZATION: Final = b"authorization"
 _LENGTH: Final = b"content-length"
 _LANGUAGE: Final = b"x-icl-tsc-language"
 _VERSION: Final = b"x-icl-tsc-version"
+_TRACEPARENT: Final = b"traceparent"
 _UNUSUAL: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 """Bodies of unknown length, interim answers, other protocols: not for the hot path."""
 
-_LOOKED_AT: Final = frozenset(len(name) for name in (_AUTHORIZATION, _LENGTH, _LANGUAGE, _VERSION, *_UNUSUAL))
+_LOOKED_AT: Final = frozenset(
+    len(name) for name in (_AUTHORIZATION, _LENGTH, _LANGUAGE, _VERSION, _TRACEPARENT, *_UNUSUAL)
+)
 """The lengths of the header names that matter; a name of another length is not even made lower case."""
 
 
@@ -121,7 +125,7 @@ class FastProtocol(EdgeProtocol):
                     language = value
                 elif lower == _VERSION:
                     version = value
-                elif lower in _UNUSUAL:
+                elif lower in _UNUSUAL or (lower == _TRACEPARENT and self._edge.traces and is_sampled(value)):
                     return False
         if head_bytes > self._limits.head_bytes or authorization is None:
             return False

@@ -29,7 +29,7 @@ class HotRoute:
 class FastEdge:
     """What all connections of the API port share."""
 
-    __slots__ = ("_clients", "_metrics", "api_keys", "body_bytes", "rays", "routes")
+    __slots__ = ("_clients", "_metrics", "api_keys", "body_bytes", "rays", "routes", "traces")
 
     def __init__(
         self,
@@ -39,7 +39,9 @@ class FastEdge:
         metrics: ProxyMetrics,
         *,
         body_bytes: int,
+        traces: bool = False,
     ) -> None:
+        self.traces = traces
         self.routes = {target: HotRoute(name, answer, metrics) for target, (name, answer) in answers.items()}
         self.api_keys = api_keys
         self.rays = rays

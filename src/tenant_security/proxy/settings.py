@@ -200,6 +200,12 @@ class ProxySettings:
         meaning="Worker processes that share the API port, one for each core it may use (docs/workers.md). Each reads "
         "all tenants and has its own leases; limits count for each.",
     )
+    traces_endpoint: str | None = setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        text,
+        meaning="Where a collector takes OTLP over HTTP, such as http://collector:4318. With it, requests that carry a "
+        "sampled traceparent are traced (docs/tracing.md); they do not take the hot path. Needs the extra 'tracing'.",
+    )
     log_level: int = setting(
         "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."
     )
