@@ -13,7 +13,7 @@ from tenant_security.crypto.random_pool import POOL
 from tenant_security.directory.tenants import Assignment, Tenant, TenantDirectory
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.leasing import Lease, LeaseBook
-from tenant_security.proxy.several import WrapWithKms, unwrap_with_any, usable_of, wrap_with_all
+from tenant_security.proxy.several import ONCE, WrapWithKms, unwrap_dek, usable_of, wrap_dek
 from tenant_security.wire import edek
 from tenant_security.wire.edek import DEK_BYTES, EncryptedDek
 
@@ -102,7 +102,7 @@ class Keys:
         primary = self.primary(tenant)
         if not primary.leasing:
             plain = random_bytes(DEK_BYTES) if dek is None else dek
-            made = await wrap_with_all(self._kms, tenant, plain)
+            made = await wrap_dek(self._kms, tenant, plain)
             return WrappedDek(plain, made.wrapped, made.by[0], leased=False)
         lease = self._leases.ready(tenant)
         if lease is None:
@@ -117,13 +117,16 @@ class Keys:
 
     async def unwrap_entries(self, tenant: Tenant, entries: Sequence[EncryptedDek]) -> UnwrappedDek:
         """Unwrap an EDEK that is already decoded: any of its entries gives the DEK."""
+        if entries[0].lease_id == ONCE and len(entries) == 1:
+            dek, assignment = await unwrap_dek(self._kms, tenant, entries)
+            return UnwrappedDek(dek, assignment, leased=False)
         if not any(entry.leased for entry in entries):
             usable_of(tenant, entries)
             if any(self._leases.is_leased_key(tenant.id, entry) for entry in entries):
                 raise TenantSecurityError(
                     Code.INVALID_PROVIDED_EDEK, f"{edek.NOT_AN_EDEK}: it wraps a leased key and not a DEK"
                 )
-            dek, assignment = await unwrap_with_any(self._kms, tenant, entries)
+            dek, assignment = await unwrap_dek(self._kms, tenant, entries)
             return UnwrappedDek(dek, assignment, leased=False)
         if len(entries) > 1:
             raise TenantSecurityError(

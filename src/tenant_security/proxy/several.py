@@ -3,12 +3,16 @@
 Usually a tenant has one KMS that wraps, and all of this is one call. Where its record names spares, a key gets an entry
 from each KMS that is there, and the loss of one of them loses nothing.
 
+Some clients keep only the first entry of an EDEK. So a DEK that several KMSs wrap has the form of a leased one: a key
+that is used once seals the DEK, and it is that key's wrapping, which clients keep as it is, that has several entries.
+
 Source: docs/several-kms.md.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
+from tenant_security.crypto.aead import IV_BYTES, KEY_BYTES, LeasedKeyCipher, random_bytes
 from tenant_security.directory.tenants import Assignment, ConfigHandle, Tenant
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.batch import for_each
@@ -32,11 +36,47 @@ class WrapWithKms(NamedTuple):
     note: Callable[[str], None] = lambda _what: None
 
 
+ONCE: Final = 1
+"""The lease id of a key that is used once and never kept. Leases have larger ones."""
+
+
 class Wrapped(NamedTuple):
     """A wrapped key (``EncryptedDeks`` bytes), and by whom: at least one, in the order of its entries."""
 
     wrapped: bytes
     by: tuple[Assignment, ...]
+
+
+async def wrap_dek(kms: WrapWithKms, tenant: Tenant, dek: bytes) -> Wrapped:
+    """Wrap a DEK without a lease, as an EDEK. Raises as :func:`wrap_with_all`."""
+    if len(tenant.wrapping) == 1:
+        return await wrap_with_all(kms, tenant, dek)
+    key = random_bytes(KEY_BYTES)
+    made = await wrap_with_all(kms, tenant, key)
+    iv = random_bytes(IV_BYTES)
+    sealed = LeasedKeyCipher(key).seal(dek, iv)
+    entry = EncryptedDek(sealed, made.by[0].config.id, ONCE, iv, made.wrapped)
+    return Wrapped(edek.encode(entry), made.by)
+
+
+async def unwrap_dek(kms: WrapWithKms, tenant: Tenant, entries: Sequence[EncryptedDek]) -> tuple[bytes, Assignment]:
+    """Unwrap what :func:`wrap_dek` made, and any other EDEK without a lease. Returns the DEK and what unwrapped it.
+
+    Raises: as :func:`unwrap_with_any`; 203 when the EDEK contradicts itself, 205 when it was altered.
+    """
+    outer = entries[0]
+    if outer.lease_id != ONCE:
+        return await unwrap_with_any(kms, tenant, entries)
+    inner = edek.decode_all(outer.wrapped_lease)
+    if any(entry.leased for entry in inner) or all(entry.config_id != outer.config_id for entry in inner):
+        raise TenantSecurityError(
+            Code.INVALID_PROVIDED_EDEK, f"{edek.NOT_AN_EDEK}: its wrapped key is not one of its own config"
+        )
+    key, use = await unwrap_with_any(kms, tenant, inner)
+    dek = LeasedKeyCipher(key).open(outer.data, outer.lease_iv)
+    if dek is None or len(dek) != edek.DEK_BYTES:
+        raise TenantSecurityError(Code.KMS_UNWRAP_FAILED, "The DEK could not be opened: the EDEK was altered")
+    return dek, use
 
 
 async def wrap_with_all(kms: WrapWithKms, tenant: Tenant, key: bytes) -> Wrapped:

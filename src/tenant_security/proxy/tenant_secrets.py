@@ -20,7 +20,7 @@ from tenant_security.directory.tenants import Tenant
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.secret_store import Rotation, SecretRecord, SecretStore
-from tenant_security.proxy.several import WrapWithKms, unwrap_with_any, wrap_with_all
+from tenant_security.proxy.several import WrapWithKms, unwrap_dek, wrap_dek
 from tenant_security.proxy.single_flight import SingleFlight
 from tenant_security.secret import Secret
 from tenant_security.wire import edek
@@ -180,11 +180,11 @@ class TenantSecrets:
     async def _create(self, tenant: Tenant, key: tuple[str, str, str]) -> SecretRecord:
         self._keys.primary(tenant)
         secret = random_bytes(_SECRET_BYTES)
-        made = await wrap_with_all(self._kms, tenant, secret)
+        made = await wrap_dek(self._kms, tenant, secret)
         return await self._store.create(*key, made.wrapped, fingerprint=secret_fingerprint(secret))
 
     async def _open(self, tenant: Tenant, record: SecretRecord) -> PlainSecret:
-        secret, use = await unwrap_with_any(self._kms, tenant, edek.decode_all(record.edek))
+        secret, use = await unwrap_dek(self._kms, tenant, edek.decode_all(record.edek))
         return PlainSecret(record.id, record.rotation is Rotation.CURRENT, Secret(secret), use.config.fingerprint)
 
     def retain(self, wanted: Callable[[str, bytes], bool]) -> None:

@@ -56,7 +56,8 @@ async def test_a_key_gets_an_entry_from_each_kms_the_primary_first(world, leasin
     made = await world.wrap("t")
 
     assert [entry.config_id for entry in entries(made.edek)] == [601, 602, 603]
-    assert len(edek.decode_all(made.edek)) == (1 if leasing else 3)
+    assert len(edek.decode_all(made.edek)) == 1  # some clients keep one entry only
+    assert made.leased is leasing
     assert edek.decode(made.edek).config_id == 601
     assert made.assignment.config is FIRST
     assert world.kms.noted == []
@@ -269,3 +270,47 @@ async def test_a_config_that_a_leased_edek_does_not_name_does_not_stand_in_for_i
 
     fault = await refused(leased.unwrap(forged, "t"))
     assert (fault.code, "999" in fault.message) == (Code.KMS_CONFIGURATION_DISABLED, True)
+
+
+# -- without leasing ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unleased(stage):
+    stage.tenants(several())
+    return stage
+
+
+async def test_a_key_that_is_used_once_is_used_once(unleased):
+    """No leasing means that every unwrap asks a KMS, also of what has the form of a leased EDEK."""
+    made, other = await unleased.wrap("t"), await unleased.wrap("t")
+    assert edek.decode(made.edek).wrapped_lease != edek.decode(other.edek).wrapped_lease
+    before = unleased.kms.count("unwrap")
+    for _ in range(3):
+        assert await unleased.unwrap(made.edek, "t") == made.dek
+
+    assert unleased.kms.count("unwrap") == before + 3
+    assert unleased.book.count() == {"wrap": 0, "unwrap": 0}
+
+
+async def test_an_altered_edek_is_told_from_a_kms_that_fails(unleased):
+    made = edek.decode((await unleased.wrap("t")).edek)
+    altered = edek.encode(
+        edek.EncryptedDek(made.data[:-1] + b"x", 601, made.lease_id, made.lease_iv, made.wrapped_lease)
+    )
+    assert (await refused(unleased.unwrap(altered, "t"))).code is Code.KMS_UNWRAP_FAILED
+    forged = edek.encode(edek.EncryptedDek(made.data, 999, made.lease_id, made.lease_iv, made.wrapped_lease))
+    assert (await refused(unleased.unwrap(forged, "t"))).code is Code.INVALID_PROVIDED_EDEK
+
+
+async def test_a_list_of_unleased_entries_is_read_too(unleased):
+    alone = {}
+    for number in (601, 602):
+        unleased.tenants(tenant("t", use(PlainConfig(number, owner="t"))))
+        alone[number] = await unleased.wrap("t", bytes(32))
+    unleased.tenants(several())
+    both = alone[601].edek + alone[602].edek
+
+    assert await unleased.unwrap(both, "t") == bytes(32)
+    with unleased.kms.lost("t/601"):
+        assert await unleased.unwrap(both, "t") == bytes(32)
