@@ -118,6 +118,7 @@ def application(broker: Broker) -> Litestar:
             description="Keeps what vendors and tenants sign and seal. It can read none of it.",
             path="/openapi",
             render_plugins=[JsonRenderPlugin()],
+            use_handler_docstrings=True,
         ),
         logging_config=None,
         debug=False,

@@ -35,7 +35,7 @@ import { Frame, Narrow } from "./frame.tsx";
 import { Identity } from "./identity.tsx";
 import { InOrganisation, useHere } from "./org.tsx";
 import { match, navigate, usePlace } from "./router.ts";
-import { firstHome, loadSession, session } from "./session.ts";
+import { firstHome, homeOf, loadSession, session } from "./session.ts";
 import { useStore } from "./store.ts";
 
 type Page = (parts: Record<string, string>) => ComponentChildren;
@@ -129,7 +129,8 @@ function SignedIn({ path }: { path: string }) {
         "/api-docs": <ApiDocsPage />,
     };
     if (common[path] !== undefined) {
-        return <Frame of={null}>{common[path]}</Frame>;
+        const last = signedIn.organisations.find((each) => each.available && homeOf(each) === firstHome(signedIn));
+        return <Frame of={last ?? null}>{common[path]}</Frame>;
     }
     const inTenant = match("/v/:vendor/t/:tenant/*", path);
     const inVendor = inTenant === null ? match("/v/:vendor/*", path) : null;

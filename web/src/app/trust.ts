@@ -85,6 +85,17 @@ async function judge(vendor: string, given: Pick<VendorDocumentsJson, "root" | "
     return chain;
 }
 
+/** Hand in a vendor's next root, manifest and wraps, and believe nothing older from now on. */
+export async function publish(trust: Trust, next: { root?: documents.Signed; manifest?: documents.Signed; wraps?: SegmentWrap[] }): Promise<void> {
+    const { chain } = trust;
+    const { vendor } = chain.manifest;
+    const root = next.root ?? chain.rootSigned;
+    const manifest = next.manifest ?? chain.manifestSigned;
+    const judged = await verifyChain({ root, manifest }, chain.rootFingerprint, chain.seen);
+    await api.put(path`/api/1/vendors/${vendor}/documents`, { root, manifest, segmentWraps: next.wraps ?? trust.wraps });
+    keep(SEEN, vendor, judged.seen);
+}
+
 /** The segments' seeds that were sealed to this person. Opens their keys where they are closed. */
 export async function mySeeds(trust: Trust): Promise<SegmentSeeds> {
     return openSegments(trust.chain.manifest, trust.wraps, (await myKeys()).seeds.encryption);

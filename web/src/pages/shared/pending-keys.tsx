@@ -3,13 +3,12 @@
  * fingerprints. Then the manifest (for a vendor's people) or the tenant's authors name the key.
  */
 
-import { api, path } from "../../api/client.ts";
 import type { PendingAuthor } from "../../api/types.ts";
 import { myKeys } from "../../app/identity.tsx";
 import { useHere } from "../../app/org.tsx";
 import { useLoad } from "../../app/store.ts";
 import { changeTenant, readTenant } from "../../app/tenant-documents.ts";
-import { mySeeds, type Trust } from "../../app/trust.ts";
+import { mySeeds, publish, type Trust } from "../../app/trust.ts";
 import { nextManifest, wrapSeed, seedName } from "../../trust/authoring.ts";
 import * as documents from "../../trust/documents.ts";
 import { fingerprint, keyId } from "../../trust/names.ts";
@@ -114,11 +113,5 @@ async function approveForVendor(trust: Trust, name: string, claim: { public: doc
             added.push(await wrapSeed(chain.manifest.vendor, segment, seed, { suite: 1, public: claim.encryption }));
         }
     }
-    await putDocuments(chain.rootSigned, manifest, [...wraps, ...added], chain.manifest.vendor);
+    await publish(trust, { manifest, wraps: [...wraps, ...added] });
 }
-
-/** Hand in a vendor's next root, manifest and wraps. */
-export function putDocuments(root: documents.Signed, manifest: documents.Signed, segmentWraps: documents.SegmentWrap[], vendor: string): Promise<void> {
-    return api.put(path`/api/1/vendors/${vendor}/documents`, { root, manifest, segmentWraps });
-}
-

@@ -4,7 +4,7 @@ import { api, path, withQuery } from "../../api/client.ts";
 import type { Config, Page, SealedConfigJson, Tenant } from "../../api/types.ts";
 import { myKeys } from "../../app/identity.tsx";
 import { changeTenant, type KnownConfig, knownConfig, readTenant } from "../../app/tenant-documents.ts";
-import { mySeeds, readTrust, type Trust } from "../../app/trust.ts";
+import { mySeeds, publish, readTrust, type Trust } from "../../app/trust.ts";
 import { kmsName } from "../../kms/index.ts";
 import { sinkName } from "../../sinks/index.ts";
 import { entitled, nextEpochs, nextManifest, openDek, seedName, type SegmentSeeds, wrapDek, wrapSeed } from "../../trust/authoring.ts";
@@ -13,7 +13,6 @@ import * as documents from "../../trust/documents.ts";
 import type { Identity, Segment, SegmentWrap } from "../../trust/documents.ts";
 import { keyId } from "../../trust/names.ts";
 import { verifyClaim } from "../../trust/people.ts";
-import { putDocuments } from "../shared/pending-keys.tsx";
 
 const PAGE = 100;
 
@@ -48,7 +47,7 @@ export async function readableBy(trust: Trust, identity: Identity): Promise<stri
 
 /** Revoke an identity. Returns how many configs were sealed anew. */
 export async function revokeService(trust: Trust, identity: Identity): Promise<number> {
-    const { manifest, rootSigned } = trust.chain;
+    const { manifest } = trust.chain;
     const { signing } = await myKeys();
     const old = await mySeeds(trust);
     const touched = new Set(newestSegments(manifest).filter((each) => entitled(identity, each)).map((each) => each.id));
@@ -58,7 +57,7 @@ export async function revokeService(trust: Trust, identity: Identity): Promise<n
     const kept = trust.wraps.filter((each) => each.recipient !== gone);
     const next = { ...manifest, segments, identities };
     const added = await wrapsForAll(trust, next, seeds, gone);
-    await putDocuments(rootSigned, await nextManifest(manifest, { segments, identities }, signing), [...kept, ...added], manifest.vendor);
+    await publish(trust, { manifest: await nextManifest(manifest, { segments, identities }, signing), wraps: [...kept, ...added] });
     const fresh = await readTrust({ vendor: manifest.vendor, tenant: null, rootFingerprint: trust.chain.rootFingerprint });
     return rewrapAll(fresh, new Map([...old, ...seeds]));
 }

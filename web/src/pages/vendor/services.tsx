@@ -7,7 +7,7 @@ import type { ServiceAccount } from "../../api/types.ts";
 import { myKeys } from "../../app/identity.tsx";
 import { useHere, WithTrust } from "../../app/org.tsx";
 import { useLoad } from "../../app/store.ts";
-import { mySeeds, type Trust } from "../../app/trust.ts";
+import { mySeeds, publish, type Trust } from "../../app/trust.ts";
 import { entitled, envFile, LOGDRIVER_TAG, newIdentity, nextManifest, RECOVERY, wrapsFor } from "../../trust/authoring.ts";
 import { base64, concat, random, utf8 } from "../../trust/bytes.ts";
 import { newestSegments } from "../../trust/chain.ts";
@@ -18,7 +18,6 @@ import { ask, Dialog } from "../../ui/dialog.tsx";
 import { Form, SelectField, TextField } from "../../ui/fields.tsx";
 import { Badge, Button, Card, CopyButton, download, Empty, Fingerprint, Note, PageHead, Show, When } from "../../ui/parts.tsx";
 import { toast } from "../../ui/toast.tsx";
-import { putDocuments } from "../shared/pending-keys.tsx";
 import { revokeService, readableBy } from "./revoking.ts";
 
 export function ServicesPage() {
@@ -152,7 +151,7 @@ async function letIn(trust: Trust, identity: Identity): Promise<void> {
     const { signing } = await myKeys();
     const added = await wrapsFor(chain.manifest, identity, await mySeeds(trust));
     const manifest = await nextManifest(chain.manifest, { identities: [...chain.manifest.identities, identity] }, signing);
-    await putDocuments(chain.rootSigned, manifest, [...wraps, ...added], chain.manifest.vendor);
+    await publish(trust, { manifest, wraps: [...wraps, ...added] });
 }
 
 function Make({ trust, close }: { trust: Trust; close: () => void }) {

@@ -7,7 +7,7 @@ import type { Page, Tag } from "../../api/types.ts";
 import { myKeys } from "../../app/identity.tsx";
 import { useHere, WithTrust } from "../../app/org.tsx";
 import { useLoad } from "../../app/store.ts";
-import type { Trust } from "../../app/trust.ts";
+import { publish, type Trust } from "../../app/trust.ts";
 import { nextManifest, nextRoot } from "../../trust/authoring.ts";
 import { equal, utf8 } from "../../trust/bytes.ts";
 import { newestSegments } from "../../trust/chain.ts";
@@ -18,7 +18,6 @@ import { CheckField, Form, TextField } from "../../ui/fields.tsx";
 import { date } from "../../ui/format.ts";
 import { Badge, Button, Card, CopyButton, download, Fingerprint, Note, PageHead, Show } from "../../ui/parts.tsx";
 import { toast } from "../../ui/toast.tsx";
-import { putDocuments } from "../shared/pending-keys.tsx";
 import { SsoCard } from "../shared/sso.tsx";
 
 interface Vendor {
@@ -138,13 +137,13 @@ function Root({ trust }: { trust: Trust }) {
 /** Authors, and who of them may sign the manifest. To let another one sign it, the root key must come out of its safe. */
 function Signers({ trust }: { trust: Trust }) {
     const { isOwner, trust: loaded } = useHere();
-    const { manifest, root, rootSigned } = trust.chain;
+    const { manifest, root } = trust.chain;
     const [opening, setOpening] = useState<Uint8Array<ArrayBuffer> | null>(null);
     const authors = manifest.authors.filter((each) => each.tenant === SHARED);
     const signs = (key: Uint8Array<ArrayBuffer>) => root.keys.some((each) => equal(each.public, key));
     const renew = async () => {
         const { signing } = await myKeys();
-        await putDocuments(rootSigned, await nextManifest(manifest, {}, signing), trust.wraps, manifest.vendor);
+        await publish(trust, { manifest: await nextManifest(manifest, {}, signing) });
         toast("Signed for another year.");
         loaded.reload();
     };
@@ -188,7 +187,7 @@ function WithRecovery({ trust, add, close }: { trust: Trust; add: Uint8Array<Arr
         const rootKey = await SigningKey.fromSeed(seeds.root);
         const root = await nextRoot(trust.chain.root, [...trust.chain.root.keys, { public: add, signs: ["manifest", "head"] }], rootKey);
         seeds.root.fill(0);
-        await putDocuments(root, trust.chain.manifestSigned, trust.wraps, trust.chain.manifest.vendor);
+        await publish(trust, { root });
         toast("They can sign for service accounts now.");
         close();
         loaded.reload();
