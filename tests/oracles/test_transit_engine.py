@@ -1,6 +1,6 @@
-"""The real Transit engine, built from its published module, beside our fake: the same requests, the same answers.
+"""The real Transit engine and AppRole method, built from their published module, beside our fake: the same answers.
 
-``transit/main.go`` puts the engine behind a small HTTP door. Go builds it once and keeps what it built.
+``transit/main.go`` puts them behind a small HTTP door. Go builds it once and keeps what it built.
 """
 
 import base64
@@ -57,7 +57,8 @@ def engine(tmp_path_factory) -> Iterator[str]:
 def caller(pool: urllib3.PoolManager, base: str, token: str) -> Call:
     def call(path: str, **body: object) -> tuple[int, dict[str, Any]]:
         headers = {"X-Vault-Token": token, "Content-Type": "application/json"}
-        answer = pool.request("POST", f"{base}/v1/transit/{path}", body=json.dumps(body), headers=headers)
+        at = path if path.startswith("auth/") else f"transit/{path}"
+        answer = pool.request("POST", f"{base}/v1/{at}", body=json.dumps(body), headers=headers)
         return answer.status, json.loads(answer.data or b"{}")
 
     return call
@@ -157,14 +158,68 @@ def test_the_fake_asks_for_a_context_as_the_engine_does(real, faked):
     assert ask_fake("encrypt/derived", plaintext=TEXT) == real("encrypt/derived", plaintext=TEXT)
 
 
+# -- signing in --------------------------------------------------------------------------------------------------------
+
+
+class Role:
+    """An AppRole at the real method, with a secret id."""
+
+    def __init__(self, real: Call, engine: str, name: str, **settings: object) -> None:
+        assert real(f"auth/approle/role/{name}", **settings)[0] == 204
+        with urllib3.PoolManager() as pool:
+            answer = pool.request("GET", f"{engine}/v1/auth/approle/role/{name}/role-id")
+        self.role_id = json.loads(answer.data)["data"]["role_id"]
+        self.secret_id = real(f"auth/approle/role/{name}/secret-id")[1]["data"]["secret_id"]
+
+
+LOGINS = {
+    "wrong secret id": {"secret_id": "wrong"},
+    "wrong role id": {"role_id": "wrong"},
+    "no secret id": {"secret_id": ""},
+}
+
+
+@pytest.mark.parametrize("wrong", LOGINS.values(), ids=LOGINS.keys())
+def test_the_fake_refuses_logins_as_the_method_does(engine, real, faked, wrong):
+    fake, ask_fake = faked
+    theirs, role = Role(real, engine, "login"), fake.root.app_role()
+
+    assert ask_fake("auth/approle/login", **({"role_id": role.role_id, "secret_id": role.secret_id()} | wrong)) == real(
+        "auth/approle/login", **({"role_id": theirs.role_id, "secret_id": theirs.secret_id} | wrong)
+    )
+
+
+def test_a_used_up_secret_id_is_refused_as_the_method_does(engine, real, faked):
+    fake, ask_fake = faked
+    theirs, role = Role(real, engine, "once", secret_id_num_uses=1), fake.root.app_role()
+    secret_id = role.secret_id(uses=1)
+    ours = {"role_id": role.role_id, "secret_id": secret_id}
+    at_theirs = {"role_id": theirs.role_id, "secret_id": theirs.secret_id}
+
+    assert (ask_fake("auth/approle/login", **ours)[0], real("auth/approle/login", **at_theirs)[0]) == (200, 200)
+    assert ask_fake("auth/approle/login", **ours) == real("auth/approle/login", **at_theirs)
+
+
+def test_an_address_out_of_bounds_is_refused_as_the_method_does(engine, real, faked):
+    fake, ask_fake = faked
+    theirs, role = Role(real, engine, "bound", secret_id_bound_cidrs=["10.0.0.0/8"]), fake.root.app_role()
+    role.bound_elsewhere = True
+    ours = ask_fake("auth/approle/login", role_id=role.role_id, secret_id=role.secret_id())
+    at_theirs = real("auth/approle/login", role_id=theirs.role_id, secret_id=theirs.secret_id)
+
+    assert ours[0] == at_theirs[0] == 400
+    # What follows is the real one's own slip of formatting.
+    assert at_theirs[1]["errors"][0].startswith(ours[1]["errors"][0])
+
+
 # -- our adapter and the engine ----------------------------------------------------------------------------------------
 
 
-def ours(engine: str, key: str, **path: object) -> KmsKey:
+def ours(engine: str, key: str, credentials: dict[str, str] | None = None, **path: object) -> KmsKey:
     config = {
         "type": "VAULT",
         "version": 1,
-        "credentials": {"token": "root"},
+        "credentials": credentials or {"token": "root"},
         "keyPath": {"address": engine, "keyName": key} | path,
     }
     return open_key(decode_kms_config(json.dumps(config).encode()), KmsContext(now=lambda: datetime.now(UTC)))
@@ -190,6 +245,19 @@ async def test_we_wrap_and_unwrap_with_the_real_engine(engine, real, name, made,
 
         assert (old.startswith(b"vault:v1:"), new.startswith(b"vault:v2:")) == (True, True)
         assert [await outbound.run(key.unwrap(each), deadline_s=10) for each in (old, new)] == [DEK, DEK]
+
+
+async def test_we_sign_in_with_the_real_approle_method(engine, real):
+    assert real("keys/signed-in")[0] == 200
+    role = Role(real, engine, "signed-in", token_ttl="600", token_num_uses=5)
+    good = {"roleId": role.role_id, "secretId": role.secret_id}
+    async with Outbound() as outbound:
+        blob = await outbound.run(ours(engine, "signed-in", good).wrap(DEK), deadline_s=10)
+        assert await outbound.run(ours(engine, "signed-in", good).unwrap(blob), deadline_s=10) == DEK
+        for bad in ({"secretId": "wrong"}, {"roleId": "wrong"}):
+            with pytest.raises(TenantSecurityError) as caught:
+                await outbound.run(ours(engine, "signed-in", good | bad).wrap(DEK), deadline_s=10)
+            assert caught.value.code is Code.KMS_AUTHORIZATION_FAILED
 
 
 MISFITS = [

@@ -65,7 +65,7 @@ class AppRole(Role):
         if kept is None or kept[0] <= self._clock():
             raise RefusedError(400, "invalid role or secret ID")
         if self.bound_elsewhere:
-            raise RefusedError(400, 'source address "127.0.0.1" unauthorized through CIDR restrictions on the role')
+            raise RefusedError(400, 'source address "127.0.0.1" unauthorized by CIDR restrictions on the role')
         if kept[1]:
             kept[1] -= 1
             if kept[1] == 0:
