@@ -84,7 +84,10 @@ class DocumentKey:
 
     def encrypt(self, fields: Mapping[str, bytes], tenant_id: str) -> dict[str, bytes]:
         """Encrypt every field. Raises: DocumentError."""
-        twice = [name for name, value in fields.items() if document.is_encrypted(value)]
+        for name, value in fields.items():
+            if not isinstance(value, bytes | bytearray | memoryview):
+                raise TypeError(f"field {name!r} is of the type {type(value).__name__}: encode it to bytes")
+        twice = [name for name, value in fields.items() if document.is_encrypted(bytes(value[:8]))]
         if twice:
             raise document_error(
                 ClientCode.DOCUMENT_ENCRYPT_FAILED, f"Already encrypted: {', '.join(map(repr, sorted(twice)))}"

@@ -111,13 +111,22 @@ class Streams:
     ) -> Flow[str]:
         """Encrypt a file into another, which is there whole or not at all; return the EDEK."""
         with source.open("rb") as plain, whole_file(into) as file:
-            return (yield from self.encrypt(plain, file, metadata, edek, attached=attached))
+            made = yield from self.encrypt(plain, file, metadata, edek, attached=attached)
+            yield from compute(lambda: _synced(file))
+            return made
 
     def decrypt_file(self, source: Path, into: Path, edek: str | None, metadata: Metadata) -> Flow[None]:
         """Decrypt a file into another, which is there verified or not at all."""
         with source.open("rb") as sealed, whole_file(into) as file:
             # Nobody sees the file before it is renamed, and it is renamed only when everything was verified.
             yield from self.decrypt(sealed, file, edek, metadata, release_unverified=True, seen=False)
+            yield from compute(lambda: _synced(file))
+
+
+def _synced(file: BinaryIO) -> None:
+    """Wait for the disk here, in a computation, and not where the file is closed."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _encrypt(source: BinaryIO, sink: BinaryIO, encryptor: DocumentEncryptor) -> None:

@@ -236,6 +236,13 @@ async def test_the_asynchronous_client_does_the_same(real_proxy, mine, theirs):
             await client.encrypt({}, Metadata("nobody", requesting_id="r"))
 
 
+def test_what_is_no_bytes_is_refused_by_its_name(client, mine):
+    with pytest.raises(TypeError, match="field 'name' is of the type str: encode it"):
+        client.encrypt({"name": "text"}, mine)  # type: ignore[dict-item]
+    for kind in (bytearray, memoryview):
+        assert client.decrypt(client.encrypt({"a": kind(b"12")}, mine), mine) == {"a": b"12"}
+
+
 def test_what_is_printed_shows_no_content(client, mine):
     encrypted, value = client.encrypt({"a": b"123"}, mine), client.encrypt_value(b"123", mine)
     shown = f"{encrypted} {value} {Field(b'123', 's', 'd')}"

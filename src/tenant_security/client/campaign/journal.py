@@ -12,6 +12,8 @@ import msgspec
 
 VERSION: Final = 1
 REKEYED: Final = "rekeyed"
+STORING: Final = "storing"
+"""The new EDEK is about to be put into the row. What came of it follows, unless the campaign was killed in between."""
 FAILED: Final = "failed"
 CHANGED: Final = "changed"
 """The row was changed by somebody else between being read and being written; it was left as it is."""
@@ -48,6 +50,7 @@ class Journal:
         self._path = path
         self._campaign = campaign
         self._done: dict[str, int] = {}
+        self._storing: dict[str, int] = {}
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
@@ -76,7 +79,7 @@ class Journal:
 
     def is_done(self, key: str, edek: str) -> bool:
         """Whether a row is rekeyed already. Raises: JournalError when the row had another EDEK then."""
-        outcome = self._outcome(key)
+        outcome = self._outcome(self._done.get(key))
         if outcome is None:
             return False
         if edek not in {outcome.was, outcome.now}:
@@ -85,14 +88,24 @@ class Journal:
 
     def new_edek(self, key: str) -> str | None:
         """The new EDEK of a row; None where it was not rekeyed."""
-        outcome = self._outcome(key)
+        outcome = self._outcome(self._done.get(key))
+        return None if outcome is None else outcome.now
+
+    def begun(self, key: str) -> str | None:
+        """The new EDEK that was being put into a row when the campaign was killed."""
+        outcome = self._outcome(self._storing.get(key))
         return None if outcome is None else outcome.now
 
     def record(self, outcome: Outcome) -> None:
         """Append one outcome. It survives the end of this process from here on."""
-        at = self._append(outcome)
+        self._note(outcome, self._append(outcome))
+
+    def _note(self, outcome: Outcome, at: int) -> None:
+        self._storing.pop(outcome.key, None)
         if outcome.outcome == REKEYED:
             self._done[outcome.key] = at
+        elif outcome.outcome == STORING:
+            self._storing[outcome.key] = at
 
     def _append(self, line: msgspec.Struct) -> int:
         assert self._file is not None
@@ -101,8 +114,7 @@ class Journal:
         self._file.flush()
         return at
 
-    def _outcome(self, key: str) -> Outcome | None:
-        at = self._done.get(key)
+    def _outcome(self, at: int | None) -> Outcome | None:
         if at is None:
             return None
         assert self._file is not None
@@ -119,9 +131,7 @@ class Journal:
                 if first:
                     self._check(msgspec.json.decode(line, type=Campaign))
                 else:
-                    outcome = msgspec.json.decode(line, type=Outcome)
-                    if outcome.outcome == REKEYED:
-                        self._done[outcome.key] = at
+                    self._note(msgspec.json.decode(line, type=Outcome), at)
             except msgspec.DecodeError:
                 raise JournalError(f"{self._path} is not a journal of a campaign") from None
             at, first = at + len(line), False

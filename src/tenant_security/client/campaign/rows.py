@@ -18,7 +18,9 @@ class Row(NamedTuple):
 
 
 class Source(Protocol):
-    """Where rows come from, and where new EDEKs go."""
+    """Where rows come from, and where new EDEKs go. ``stores`` says whether :meth:`store` changes anything."""
+
+    stores: bool
 
     def rows(self) -> Iterator[Row]:
         """Read all rows, from the beginning. Raises: ValueError that says what is wrong with which row."""
@@ -53,6 +55,8 @@ class Columns(NamedTuple):
 
 class CsvFile:
     """A CSV file with a header line. The result is a copy with the new EDEKs, written when all is done."""
+
+    stores = False
 
     def __init__(self, path: Path, out: Path, columns: Columns) -> None:
         self._path = path
@@ -90,6 +94,8 @@ class CsvFile:
 
 class JsonLines:
     """One JSON object per line. The result is a copy with the new EDEKs, written when all is done."""
+
+    stores = False
 
     def __init__(self, path: Path, out: Path, columns: Columns) -> None:
         self._path = path

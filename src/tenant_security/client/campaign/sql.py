@@ -34,6 +34,8 @@ class SqlTable:
     with bytes is given bytes.
     """
 
+    stores = True
+
     def __init__(self, url: str, query: str, update: str, kept: Path, one_tenant: str | None = None) -> None:
         if any(f":{name}" not in update for name in ("id", "edek", "was")):
             raise ValueError(

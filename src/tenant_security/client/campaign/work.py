@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tenant_security.client.campaign.journal import CHANGED, FAILED, REKEYED, Journal, Outcome
+from tenant_security.client.campaign.journal import CHANGED, FAILED, REKEYED, STORING, Journal, Outcome
 from tenant_security.client.campaign.rows import Row, Source
 from tenant_security.client.errors import ClientError, DocumentError, KmsError
 from tenant_security.client.inspection import Kind, describe
@@ -168,8 +168,16 @@ class Work:
             if self._journal.is_done(row.key, row.edek):
                 self._counts["before"] += 1
                 self._on_row()
-            else:
+            elif not self._was_stored(row):
                 yield row
+
+    def _was_stored(self, row: Row) -> bool:
+        """Whether a campaign that was killed while it changed this row has changed it."""
+        begun = self._journal.begun(row.key)
+        if begun is None or not self._source.store(row._replace(edek=begun), begun):
+            return False
+        self._record(Outcome(row.key, REKEYED, row.tenant_id, row.edek, begun))
+        return True
 
     def _rekey(self, row: Row) -> str:
         metadata = Metadata(row.tenant_id, requesting_id=self._requesting_id)
@@ -190,6 +198,8 @@ class Work:
             except ClientError as fault:
                 # The proxy itself is in trouble: every other row would fail of the same.
                 raise _StopError(str(fault)) from None
+            if self._source.stores:
+                self._journal.record(Outcome(row.key, STORING, row.tenant_id, row.edek, edek))
             outcome = REKEYED if self._source.store(row, edek) else CHANGED
             self._record(Outcome(row.key, outcome, row.tenant_id, row.edek, edek if outcome == REKEYED else None))
 

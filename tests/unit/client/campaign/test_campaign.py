@@ -222,6 +222,47 @@ def test_a_database_is_rekeyed_row_by_row(memory, store, tmp_path, kind):
     engine.dispose()
 
 
+@pytest.mark.parametrize("before_update", [True, False])
+def test_a_kill_while_a_row_is_changed_neither_loses_it_nor_calls_it_somebody_elses(
+    memory, tmp_path, monkeypatch, before_update
+):
+    url, client = f"sqlite:///{tmp_path}/app.db", memory.client()
+    encrypted = client.encrypt({"a": b"1"}, of("tenant-a"))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE documents (id INTEGER, edek TEXT)"))
+        connection.execute(text("INSERT INTO documents VALUES (1, :e)"), {"e": encrypted.edek})
+    update = "UPDATE documents SET edek = :edek WHERE id = :id AND edek = :was"
+    source = SqlTable(url, "SELECT id, edek FROM documents", update, tmp_path / "kept", one_tenant="tenant-a")
+
+    class KilledError(Exception):
+        pass
+
+    def killed(*_arguments: object) -> bool:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        if before_update:
+            patch.setattr(source, "store", killed)
+        else:
+            record = Journal.record
+            patch.setattr(
+                Journal,
+                "record",
+                lambda self, outcome: killed() if outcome.outcome == "rekeyed" else record(self, outcome),
+            )
+        with pytest.raises(KilledError):
+            run(memory, source, tmp_path / "journal")
+    report = run(memory, source, tmp_path / "journal")
+    assert (report.rekeyed, report.changed) == (1, 0)
+    with engine.connect() as connection:
+        edek = connection.execute(text("SELECT edek FROM documents")).scalar_one()
+    assert edek != encrypted.edek
+    assert client.decrypt(EncryptedDocument(encrypted.fields, edek), of("tenant-a")) == {"a": b"1"}
+    assert run(memory, source, tmp_path / "journal").before == 1
+    engine.dispose()
+
+
 def test_values_with_their_own_edek_are_rekeyed_too(memory, tmp_path):
     url, client = f"sqlite:///{tmp_path}/app.db", memory.client()
     engine = create_engine(url)
