@@ -12,7 +12,7 @@ from tenant_security.broker.people import claims, invitations, memberships, sign
 from tenant_security.broker.people.mail import MailError
 from tenant_security.broker.people.organisations import Organisation, organisation
 from tenant_security.broker.people.personal import personal
-from tenant_security.broker.refusals import NotAllowedNowError, NotFoundError
+from tenant_security.broker.refusals import ForbiddenError, NotAllowedNowError, NotFoundError
 from tenant_security.broker.sign_in_api import SMALL_BYTES
 from tenant_security.wire import people_api as api
 
@@ -201,12 +201,24 @@ async def _may_invite(request: Asked, broker: Broker, vendor: str, tenant: str |
         # A vendor that its command line handed in has nobody yet: whoever may hand in its keys invites the first.
         caller = await allow(request, broker, Right.KEYS, vendor)
     elif joined:
-        caller = await allow(request, broker, Right.PEOPLE, vendor, tenant, own=True)
+        caller = await _own_people(request, broker, vendor, tenant)
     else:
         caller = await allow(request, broker, Right.TENANTS, vendor)
     if where is None:
         raise NotFoundError(f"there is no tenant {tenant!r}")
     return caller, where
+
+
+async def _own_people(request: Asked, broker: Broker, vendor: str, tenant: str | None) -> Caller:
+    """Let in a tenant's own owners; the vendor's side hears that its time is over."""
+    if "authorization" not in request.headers:
+        try:
+            return await allow(request, broker, Right.PEOPLE, vendor, tenant, own=True)
+        except ForbiddenError as refused:
+            if refused.code is not None:
+                raise
+    await allow(request, broker, Right.TENANTS, vendor)
+    raise NotAllowedNowError(f"somebody of tenant {tenant!r} has joined; its own owners invite the others")
 
 
 def _require_mail(broker: Broker, deliver: str) -> None:

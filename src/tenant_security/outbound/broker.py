@@ -15,6 +15,7 @@ from tenant_security.crypto.signing import SigningKey
 from tenant_security.outbound.flow import Flow, Request, Response, download, send
 from tenant_security.wire import service_api as api
 from tenant_security.wire.broker_api import NewVendor
+from tenant_security.wire.people_api import Waits
 
 _CAP_BYTES: Final = 16 * 1_048_576
 _EXPORT_CAP_BYTES: Final = 4 * 1024**3
@@ -22,6 +23,9 @@ _EXPORT_S: Final = 3600.0
 _OK: Final = 200
 _NOTHING: Final = 204
 _UNCHANGED: Final = 304
+_ACCEPTED: Final = 202
+_HELD: Final = 422
+"""What callers that know statuses only take a held change for: well formed, and not done now."""
 
 REQUESTOR_HEADER: Final = "icl-requestor-id"
 _GOOD: Final = frozenset({200, 201, 202, 204})
@@ -37,6 +41,14 @@ class BrokerRefusedError(Exception):
         super().__init__(f"the broker answered {status}: {message}" if message else f"the broker answered {status}")
         self.status = status
         self.message = message
+
+
+class HeldError(BrokerRefusedError):
+    """The broker keeps the change until a second person approves it: nothing has happened yet."""
+
+    def __init__(self, approval: str) -> None:
+        super().__init__(_HELD, f"the tenant wants a second person: the change waits as {approval} for an approval")
+        self.approval = approval
 
 
 class BrokerAccount(NamedTuple):
@@ -155,6 +167,8 @@ def ask(
     if response.status not in _GOOD:
         raise _refused(response)
     try:
+        if response.status == _ACCEPTED and kind is type(None):
+            raise HeldError(msgspec.json.decode(response.body, type=Waits).approval)
         return msgspec.json.decode(response.body or b"null", type=kind)
     except msgspec.DecodeError:
         raise BrokerRefusedError(response.status, "something that is not what it documents") from None

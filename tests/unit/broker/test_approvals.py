@@ -12,6 +12,7 @@ from tenant_security.authoring.roster import assign
 from tenant_security.broker import audit_log
 from tenant_security.crypto.signing import SigningKey
 from tenant_security.crypto.unseal import new_seed
+from tenant_security.outbound.broker import HeldError, ask
 from tenant_security.wire.broker_api import TenantChange
 
 TENANT = f"{VENDOR}/tenants/a"
@@ -192,3 +193,10 @@ async def test_a_tenant_without_people_is_looked_after_by_two_of_the_vendor(town
     approval = (await ann.put(f"{TENANT}/documents", change)).json["approval"]
     assert (await ann.post(f"{TENANT}/approvals/{approval}/approve")).status == 403
     assert (await bob.post(f"{TENANT}/approvals/{approval}/approve")).status == 204
+
+
+async def test_a_command_line_hears_that_its_change_waits(town, pair):  # noqa: ARG001 - the rule must be there
+    _, change = await with_config(town.world)
+    account = town.made.account(town.world.vendor.admin)
+    with pytest.raises(HeldError, match="a second person: the change waits"):
+        await town.made.run(ask(account, "PUT", f"{TENANT}/documents", type(None), body=change))

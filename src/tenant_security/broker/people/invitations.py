@@ -47,11 +47,12 @@ class Made(NamedTuple):
 
 
 async def invite(change: Change, organisation: Organisation, new: NewInvitation) -> Made:
-    """Invite somebody.
+    """Invite somebody. An invitation that is open for the same address becomes void.
 
     Raises: NotAllowedNowError.
     """
     email = new.email.lower()
+    await _withdraw_open(change, organisation, email)
     await _require_sensible(change.connection, organisation, email, new.role, change.now_ms)
     if new.signed is not None:
         trust = await vendor_trust(change.connection, change.vendor)
@@ -250,6 +251,14 @@ def hashed(token: str) -> bytes:
     return hashlib.sha256(b"tenant-security/invitation/v1\n" + token.encode()).digest()
 
 
+async def _withdraw_open(change: Change, organisation: Organisation, email: str) -> None:
+    table = schema.invitations
+    rows = await change.connection.execute(sa.select(table).where(_in(organisation), table.c.email == email))
+    for row in rows.all():
+        if status(row, change.now_ms) == "open":
+            await withdraw(change, organisation, row.id)
+
+
 async def _require_sensible(
     connection: AsyncConnection, organisation: Organisation, email: str, role: str, now_ms: int
 ) -> None:
@@ -257,10 +266,8 @@ async def _require_sensible(
     open_ = sa.and_(
         _in(organisation), table.c.accepted_ms.is_(None), table.c.withdrawn_ms.is_(None), table.c.expires_ms > now_ms
     )
-    rows = (await connection.execute(sa.select(table.c.email).where(open_))).scalars().all()
-    if email in rows:
-        raise NotAllowedNowError("this address is invited already; resend that invitation, or withdraw it first")
-    if len(rows) >= MOST_OPEN:
+    count = await connection.execute(sa.select(sa.func.count()).select_from(table).where(open_))
+    if count.scalar_one() >= MOST_OPEN:
         raise NotAllowedNowError(f"{MOST_OPEN} invitations are open already; withdraw some first")
     member = await connection.execute(
         sa.select(people.c.id)

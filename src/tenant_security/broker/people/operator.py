@@ -21,15 +21,12 @@ OPERATOR: Final = Actor("operator", "operator", "whoever runs this broker")
 
 
 async def invite(database: Database, vendor: str, tenant: str | None, email: str, role: RoleName) -> Made:
-    """Invite somebody, or make a new link where they are invited already.
+    """Invite somebody.
 
     Raises: NotFoundError; NotAllowedNowError when they belong there.
     """
     async with database.change(OPERATOR, vendor) as change:
         where = await organisation(change.connection, vendor, tenant)
-        for line in await invitations.lines(change.connection, where, change.now_ms):
-            if line.email == email.lower() and line.status == "open":
-                await invitations.withdraw(change, where, line.id)
         return await invitations.invite(change, where, NewInvitation(email, role, "link"))
 
 
