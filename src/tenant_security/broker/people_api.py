@@ -195,7 +195,10 @@ async def _may_invite(request: Asked, broker: Broker, vendor: str, tenant: str |
             joined = await memberships.anybody(connection, where)
         except NotFoundError:
             where, joined = None, False
-    if where is None or (joined and not where.tenant):
+    if where is None:
+        await allow(request, broker, Right.READ, vendor, tenant)
+        raise NotFoundError(f"there is no tenant {tenant!r}")
+    if joined and not where.tenant:
         caller = await allow(request, broker, Right.PEOPLE, vendor, tenant)
     elif not where.tenant:
         # A vendor that its command line handed in has nobody yet: whoever may hand in its keys invites the first.
@@ -204,8 +207,6 @@ async def _may_invite(request: Asked, broker: Broker, vendor: str, tenant: str |
         caller = await _own_people(request, broker, vendor, tenant)
     else:
         caller = await allow(request, broker, Right.TENANTS, vendor)
-    if where is None:
-        raise NotFoundError(f"there is no tenant {tenant!r}")
     return caller, where
 
 

@@ -1,8 +1,9 @@
 """The broker's data on both databases, and a vendor that signs."""
 
 import asyncio
+import functools
 import itertools
-import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -51,24 +52,25 @@ def _named(url: str, name: str) -> str:
     return url.replace("@/?", f"@/{name}?")
 
 
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@functools.cache
+def _migrated_sqlite() -> bytes:
     """A migrated file to copy."""
-    path = tmp_path_factory.mktemp("migrated") / "broker.db"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "broker.db"
 
-    async def migrate() -> None:
-        async with Database(f"sqlite:///{path}", lambda: 0) as database:
-            await database.run_sync(upgrade)
+        async def migrate() -> None:
+            async with Database(f"sqlite:///{path}", lambda: 0) as database:
+                await database.run_sync(upgrade)
 
-    asyncio.run(migrate())
-    return path
+        asyncio.run(migrate())
+        return path.read_bytes()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty, migrated database of each kind."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "broker.db")
+        (tmp_path / "broker.db").write_bytes(_migrated_sqlite())
         return f"sqlite:///{tmp_path / 'broker.db'}"
     server = request.getfixturevalue("postgres_url")
     name = f"test{next(_numbers)}"
