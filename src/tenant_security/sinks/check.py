@@ -27,6 +27,7 @@ T = TypeVar("T")
 TEXT: Final = "This is a test of the connection. Nothing happened to your keys or data."
 _STEPS: Final[tuple[StepName, ...]] = ("configuration", "event", "delivery")
 _UNKNOWN: Final = "The sink takes what it is sent without a word: look for the event with this id, and nothing else."
+_LONGEST_S: Final = 20.0
 _LOOK: Final = "Look for the event with this id in your own system, to see that it is where you expect it."
 _MEND_CONFIG: Final = "Mend the configuration and test again."
 _OPERATOR: Final = (
@@ -52,7 +53,7 @@ async def check_sink(
 ) -> SinkCheckReport:
     """Send one event called SINK_TEST to a sink, whatever its filter says.
 
-    Units: ``deadline_s`` bounds the delivery; the sink's own when absent. Raises nothing for whatever the config or its
+    Units: ``deadline_s`` bounds the delivery; the sink's own, at most 20 seconds, when absent. Raises nothing for whatever the config or its
     sink does.
     """
     kind = str(config.__struct_config__.tag)
@@ -66,7 +67,7 @@ async def check_sink(
         why = encoded.refused[0][1].why if encoded.refused else "No batch came of the event."
         return _failed(kind, "event", why, event_id(record))
     began = clock()
-    outcome = await _deliver(sink, encoded.batches[0], runner, deadline_s or sink.limits.deadline_s)
+    outcome = await _deliver(sink, encoded.batches[0], runner, deadline_s or min(sink.limits.deadline_s, _LONGEST_S))
     millis = round((clock() - began) * 1000)
     if not isinstance(outcome, Delivered):
         return _failed(kind, "delivery", outcome, event_id(record), millis)

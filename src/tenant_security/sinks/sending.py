@@ -109,7 +109,7 @@ def unreachable(title: str, failure: UnreachableError) -> Later:
     """Say in words that no answer came."""
     return Later(
         f"{title} could not be reached: {failure.reason.value}.",
-        blocked=failure.reason in {Reason.REFUSED, Reason.TLS, Reason.NAME},
+        blocked=failure.reason in {Reason.REFUSED, Reason.TLS},
     )
 
 

@@ -6,7 +6,7 @@ only.
 Source: docs/sinks.md.
 """
 
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -41,6 +41,9 @@ SinkConfig = (
     | KafkaSinkConfig
 )
 
+TYPES: Final = tuple(str(each.__struct_config__.tag) for each in get_args(SinkConfig))
+"""What may stand as ``type``."""
+
 _decoder: Final[msgspec.json.Decoder[SinkConfig]] = msgspec.json.Decoder(SinkConfig, dec_hook=decode_secret)
 
 
@@ -53,6 +56,7 @@ def decode_sink_config(text: bytes) -> SinkConfig:
     try:
         return _decoder.decode(text)
     except msgspec.ValidationError as wrong:
-        raise SinkConfigError(f"The sink configuration cannot be read: {wrong}") from None
+        known = f"; type is one of {', '.join(TYPES)}" if str(wrong).endswith("`$.type`") else ""
+        raise SinkConfigError(f"The sink configuration cannot be read: {wrong}{known}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SinkConfigError("The sink configuration cannot be read: it is not JSON") from None
