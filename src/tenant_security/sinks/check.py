@@ -53,8 +53,8 @@ async def check_sink(
 ) -> SinkCheckReport:
     """Send one event called SINK_TEST to a sink, whatever its filter says.
 
-    Units: ``deadline_s`` bounds the delivery; the sink's own, at most 20 seconds, when absent. Raises nothing for whatever the config or its
-    sink does.
+    Units: ``deadline_s`` bounds the delivery; the sink's own, at most 20 seconds, when absent. Raises nothing for
+    whatever the config or its sink does.
     """
     kind = str(config.__struct_config__.tag)
     try:

@@ -7,7 +7,8 @@ from typing import Final
 from tenant_security.outbound.flow import Flow, Request, Response, compute, send
 
 GZIP_LEVEL: Final = 5
-"""Chosen by measurement: on a megabyte of events it is a fifth faster than 6 and as small; 1 makes it a seventh larger."""
+"""Chosen by measurement: a megabyte of events is compressed a fifth faster than by 6, and as small; by 1 it would be a
+seventh larger."""
 
 _CAP_BYTES: Final = 1_048_576
 
