@@ -10,6 +10,7 @@ from tenant_security.cli import (
     api_key,
     audit,
     broker,
+    doctor,
     events,
     files,
     fleet,
@@ -24,6 +25,7 @@ from tenant_security.cli import (
     snapshot,
     snapshot_export,
     tenant,
+    top,
     vendor,
 )
 from tenant_security.errors import SettingsError
@@ -73,7 +75,7 @@ for group in (
     api_key,
 ):
     app.command(group.app)
-for command in (files.encrypt, files.decrypt, files.inspect, rekey_campaign.rekey_campaign):
+for command in (doctor.doctor, top.top, files.encrypt, files.decrypt, files.inspect, rekey_campaign.rekey_campaign):
     app.command(command)
 _ADD_THEIR_COMMANDS = (kms_configs, snapshot_export)
 """Modules whose commands stand in another's group."""
