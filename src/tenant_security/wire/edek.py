@@ -10,9 +10,9 @@ Shape::
                     bytes  encryptedLeasedKeyData = 5   // EncryptedDeks that wraps the leased key
                     string tenantId               = 6 } // added by some clients, ignored
 
-On the wire an EDEK is the standard, padded base64 of ``EncryptedDeks``. We emit one entry for each KMS that wrapped the
-key, which is one unless the tenant's record names spares, with fields in number order and without zero values. Entries
-are alternatives: each alone gives the key, and the first that works does.
+On the wire an EDEK is the standard, padded base64 of ``EncryptedDeks``. We emit one entry, fields in number order and
+without zero values; a wrapped leased key has one for each KMS that wrapped it. Entries are alternatives: each alone
+gives the key.
 
 Source: docs/formats.md, "EDEK".
 """

@@ -295,9 +295,8 @@ async def test_a_key_that_is_used_once_is_used_once(unleased):
 
 async def test_an_altered_edek_is_told_from_a_kms_that_fails(unleased):
     made = edek.decode((await unleased.wrap("t")).edek)
-    altered = edek.encode(
-        edek.EncryptedDek(made.data[:-1] + b"x", 601, made.lease_id, made.lease_iv, made.wrapped_lease)
-    )
+    data = made.data[:-1] + bytes([made.data[-1] ^ 1])
+    altered = edek.encode(edek.EncryptedDek(data, 601, made.lease_id, made.lease_iv, made.wrapped_lease))
     assert (await refused(unleased.unwrap(altered, "t"))).code is Code.KMS_UNWRAP_FAILED
     forged = edek.encode(edek.EncryptedDek(made.data, 999, made.lease_id, made.lease_iv, made.wrapped_lease))
     assert (await refused(unleased.unwrap(forged, "t"))).code is Code.INVALID_PROVIDED_EDEK
