@@ -17,7 +17,7 @@ from tenant_security.authoring.vendor import UnknownNameError, Vendor
 from tenant_security.crypto.unseal import CannotOpenError
 from tenant_security.trust.chain import Authors, trusted_authors
 from tenant_security.trust.entries import (
-    fitting_spares,
+    spares_after,
     verify_authors,
     verify_config,
     verify_record,
@@ -208,7 +208,7 @@ class Roster:
             leasing_required=record.leasing_required,
             version=record.version,
             configs=entry.configs.values(),
-            spares=fitting_spares(wanted, record.spares),
+            spares=spares_after(record.assignments, wanted, record.spares),
         )
         self.tenants[tenant_id] = msgspec.structs.replace(
             entry, signed=signed, record=words.decode(words.TenantRecord, signed.body)

@@ -5,7 +5,7 @@ Rules, without I/O:
 * A new assignment is active and not primary, and leases where its config allows that.
 * Only what is active can be primary; a new primary takes the place of the old one.
 * A tenant that must lease is assigned only configs that allow leasing.
-* A spare that is no longer assigned, or becomes the primary, or may not lease where the primary does, is none any more.
+* A spare that becomes the primary changes places with the old one; one that may no longer be a spare is none any more.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ import msgspec
 from tenant_security.authoring import documents
 from tenant_security.authoring.versions import next_version
 from tenant_security.crypto.signing import Kind, SigningKey
-from tenant_security.trust.entries import fitting_spares
+from tenant_security.trust.entries import spares_after
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.broker_api import TenantChange, TenantDocuments
 
@@ -114,7 +114,7 @@ def next_record(
             version=document.version,
             leasing_required=must_lease,
             assignments=document.assignments,
-            spares=fitting_spares(document.assignments, last.spares),
+            spares=spares_after(last.assignments, document.assignments, last.spares),
             vouches=(),
         )
     return TenantChange(record=documents.sign(Kind.RECORD, document, author), base_version=tenant.record_version)

@@ -117,9 +117,20 @@ def wrong_spares(assignments: Sequence[words.RecordAssignment], spares: Sequence
     return None
 
 
-def fitting_spares(assignments: Sequence[words.RecordAssignment], spares: Sequence[int]) -> tuple[words.ConfigId, ...]:
-    """Return those of a record's spares that may stay such when it is assigned this: the others are none any more."""
-    return tuple(spare for spare in spares if wrong_spares(assignments, (spare,)) is None)
+def spares_after(
+    before: Sequence[words.RecordAssignment],
+    after: Sequence[words.RecordAssignment],
+    spares: Sequence[words.ConfigId],
+) -> tuple[words.ConfigId, ...]:
+    """Return a record's spares when its assignments change from one to the other.
+
+    A spare that becomes the primary gives its place to the old primary, where that is still active: the data goes on
+    being wrapped by both. A spare that may no longer be one is none any more.
+    """
+    old, new = (next((each.config for each in some if each.primary), None) for some in (before, after))
+    still = {each.config for each in after if each.active}
+    swapped = [old if spare == new and old in still and old is not None else spare for spare in spares]
+    return tuple(spare for spare in swapped if wrong_spares(after, (spare,)) is None)
 
 
 def vouched_by(record: words.TenantRecord, signer: str, authors: Authors) -> frozenset[bytes]:

@@ -6,7 +6,7 @@ import pytest
 from tenant_security.authoring import documents
 from tenant_security.authoring.roster import assign
 from tenant_security.crypto.signing import Kind
-from tenant_security.trust.entries import fitting_spares, wrong_spares
+from tenant_security.trust.entries import spares_after, wrong_spares
 from tenant_security.wire import snapshot as words
 
 from .conftest import World, config_json
@@ -101,5 +101,15 @@ def test_a_change_of_assignments_keeps_the_spares_that_still_fit(world: World) -
     world.roster.change_assignment("t", 2, leasing=False)
 
     assert world.roster.tenants["t"].record.spares == (3,)
-    assert fitting_spares((msgspec.structs.replace(PRIMARY, primary=False), SPARE), (2,)) == ()
     assert wrong_spares((PRIMARY, SPARE), (2,)) is None
+
+
+def test_a_spare_that_becomes_the_primary_changes_places_with_it() -> None:
+    before = (PRIMARY, SPARE, OTHER)
+    old, new = msgspec.structs.replace(PRIMARY, primary=False), msgspec.structs.replace(SPARE, primary=True)
+
+    assert spares_after(before, (old, new, OTHER), (2, 3)) == (1, 3)
+    assert spares_after(before, (msgspec.structs.replace(old, active=False), new, OTHER), (2, 3)) == (3,)
+    assert spares_after(before, (new, OTHER), (2, 3)) == (3,)
+    assert spares_after(before, (old, SPARE, OTHER), (2, 3)) == ()
+    assert spares_after(before, before, (2, 3)) == (2, 3)

@@ -2,7 +2,7 @@
 
 import { api, path, withQuery } from "../api/client.ts";
 import type { SealedConfigJson, TenantDocumentsJson } from "../api/types.ts";
-import { nextAuthors, nextRecord, plaintextOf, sealConfig } from "../trust/authoring.ts";
+import { nextAuthors, nextRecord, plaintextOf, sealConfig, sparesAfter } from "../trust/authoring.ts";
 import { type Chain, segmentsFor, type TrustedAuthor, verifyAuthors, verifyConfig, verifyRecord } from "../trust/chain.ts";
 import * as documents from "../trust/documents.ts";
 import type { Assignment, ConfigHeader, TenantAuthor } from "../trust/documents.ts";
@@ -34,6 +34,8 @@ export interface TenantState {
     recordVersion: number;
     leasingRequired: boolean;
     assignments: Assignment[];
+    /** Configs that wrap every new key too, beside the primary. */
+    spares: number[];
     configs: Map<number, KnownConfig>;
     authors: ReadonlyMap<string, TrustedAuthor>;
     ownAuthors: TenantAuthor[];
@@ -67,6 +69,7 @@ export async function readTenant(trust: Trust, tenant: string): Promise<TenantSt
         recordVersion: said.recordVersion,
         leasingRequired: record?.leasingRequired ?? false,
         assignments: record?.assignments ?? [],
+        spares: record?.spares ?? [],
         configs: new Map(configs.map((each) => [each.header.config, each])),
         authors,
         ownAuthors: named?.document.authors ?? [],
@@ -92,6 +95,7 @@ export async function changeTenant(trust: Trust, state: TenantState, change: Ten
         tenant: state.tenant,
         leasingRequired: change.leasingRequired ?? state.leasingRequired,
         assignments: change.assignments ?? state.assignments,
+        spares: sparesAfter(state.assignments, change.assignments ?? state.assignments, state.spares),
     };
     const record = await nextRecord(said, state.recordVersion, signing);
     const authors =
