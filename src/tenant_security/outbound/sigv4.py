@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
 
 _S3: Final = "s3"
+_DIGEST_TOO: Final = frozenset({_S3, "es", "aoss"})
+"""Services that want the digest of the body as a header too. Source: Amazon S3 API reference, "Authenticating requests";
+OpenSearch Service developer guide, "Ingesting data into Serverless collections"."""
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
 
@@ -55,9 +58,9 @@ def sign(
     headers = [*request.headers, ("X-Amz-Date", timestamp)]
     if token is not None:
         headers.append(("X-Amz-Security-Token", token))
-    if service == _S3:
-        # S3 wants the digest of the body as a header too, and takes paths as they stand.
+    if service in _DIGEST_TOO:
         headers.append(("X-Amz-Content-SHA256", sha256(request.body).hexdigest()))
+    # S3 takes paths as they stand.
     signer = (S3SigV4Auth if service == _S3 else SigV4Auth)(cast("ReadOnlyCredentials", credentials), service, region)
     theirs = AWSRequest(request.method, request.url, dict(headers), request.body)
     theirs.context["timestamp"] = timestamp

@@ -13,6 +13,7 @@ from tenant_security.outbound.flow import (
     Flow,
     Forget,
     Lasting,
+    Pause,
     Request,
     Response,
     Shared,
@@ -53,6 +54,7 @@ class Stage:
         self.requests: list[Request] = []
         self.kept: dict[object, Lasting[object]] = {}
         self.messages: list[Message] = []
+        self.paused: list[float] = []
         self.unsent: list[Unsent | None] = []
         self.stdout = io.BytesIO()
 
@@ -80,7 +82,7 @@ class Stage:
         except StopIteration as end:
             return end.value
 
-    def answer(self, effect: object) -> object:
+    def answer(self, effect: object) -> object:  # noqa: PLR0911 - one line for each kind
         match effect:
             case Request():
                 self.requests.append(effect)
@@ -95,6 +97,9 @@ class Stage:
                 if key not in self.kept:
                     self.kept[key] = self.run(make())
                 return self.kept[key].value
+            case Pause(wait_s):
+                self.paused.append(wait_s)
+                return None
             case Transmit(_, messages):
                 self.messages += messages
                 return self.unsent or [None] * len(messages)
