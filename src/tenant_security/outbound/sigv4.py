@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 _S3: Final = "s3"
 _DIGEST_TOO: Final = frozenset({_S3, "es", "aoss"})
-"""Services that want the digest of the body as a header too. Source: Amazon S3 API reference, "Authenticating requests";
-OpenSearch Service developer guide, "Ingesting data into Serverless collections"."""
+"""Services that want the digest of the body as a header too.
+
+Source: Amazon S3 API reference, "Authenticating requests"; OpenSearch Service developer guide, "Ingesting data into
+Serverless collections".
+"""
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
 
