@@ -27,6 +27,7 @@ def encrypt(
     edek: Path | None = None,
     attached: bool = False,
     form: Annotated[Literal["v3", "v5"], Parameter(name=["--format"])] = "v3",
+    force: bool = False,
     requesting: Requester = "tenant-security command line",
     options: ProxyOptions = HERE,
 ) -> None:
@@ -51,15 +52,18 @@ def encrypt(
         Keep the wrapped key inside the file, in the form that Alloy reads.
     form
         The form of a file whose key lies beside it: v3 is what all clients read.
+    force
+        Replace files that are there already.
     requesting
         Who asks, as the tenant's audit trail shows it.
     """
     into = out or file.with_name(file.name + ".enc")
     with explained(), options.client(document_format=DocumentFormat(form)) as client:
+        beside = edek or _beside(into)
+        _check_free(force, into, *([] if attached else [beside]))
         metadata = Metadata(tenant, requesting_id=requesting)
         made = client.encrypt_file(file, into, metadata, attached=attached)
         if not attached:
-            beside = edek or _beside(into)
             beside.write_text(made + "\n")
             print(f"{into}\n{beside}")
         else:
@@ -73,6 +77,7 @@ def decrypt(
     tenant: str,
     out: Path | None = None,
     edek: Path | None = None,
+    force: bool = False,
     requesting: Requester = "tenant-security command line",
     options: ProxyOptions = HERE,
 ) -> None:
@@ -90,6 +95,8 @@ def decrypt(
         Where to put it; without it, FILE without its .enc.
     edek
         The file with its wrapped key; without it, FILE.edek where that is there, else the key is inside FILE.
+    force
+        Replace files that are there already.
     requesting
         Who asks, as the tenant's audit trail shows it.
     """
@@ -98,6 +105,7 @@ def decrypt(
         fail(f"say with --out where to put what {file} holds")
         return
     with explained(), options.client() as client:
+        _check_free(force, into)
         beside = edek or (_beside(file) if _beside(file).exists() else None)
         stored = None if beside is None else beside.read_text().strip()
         client.decrypt_file(file, into, Metadata(tenant, requesting_id=requesting), edek=stored)
@@ -184,6 +192,12 @@ def _beginning(source: BinaryIO) -> tuple[bytes, int]:
     while piece := source.read(ENOUGH_BYTES):
         size += len(piece)
     return start, size
+
+
+def _check_free(force: bool, *places: Path) -> None:
+    for place in places:
+        if place.exists() and not force:
+            raise ValueError(f"{place} is there already; --force replaces it")
 
 
 def _beside(file: Path) -> Path:

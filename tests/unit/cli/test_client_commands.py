@@ -70,6 +70,16 @@ def test_a_file_goes_and_comes_back(place, capsys, more):
     assert capsys.readouterr().out.endswith("report.pdf\n")
 
 
+def test_files_that_are_there_are_replaced_only_when_told_to(place, capsys):
+    (place / "f").write_bytes(PLAIN)
+    assert run("encrypt", "f", "--tenant", "tenant-gcp") == 0
+    for again in (["encrypt", "f"], ["decrypt", "f.enc"]):
+        assert run(*again, "--tenant", "tenant-gcp") == 1
+        assert "--force" in capsys.readouterr().err
+        assert run(*again, "--tenant", "tenant-gcp", "--force") == 0
+    assert (place / "f").read_bytes() == PLAIN
+
+
 def test_another_tenants_file_is_refused_in_words(place, capsys):
     (place / "f").write_bytes(PLAIN)
     assert run("encrypt", "f", "--tenant", "tenant-gcp") == 0

@@ -3,6 +3,7 @@
 import pytest
 
 from tenant_security.client import (
+    AsyncTenantSecurityClient,
     Code,
     DocumentError,
     DocumentFormat,
@@ -127,11 +128,14 @@ def test_many_self_contained_values_are_decrypted_with_one_request(memory, mine)
     assert len(memory.calls) == before + 1
 
 
-async def test_the_asynchronous_client_does_the_same(memory, mine):
-    documents = {"big": {"a": BIG}, "small": {"a": b"x"}}
-    async with memory.async_client() as client:
+async def test_the_asynchronous_client_does_the_same(real_proxy, mine):
+    documents = {"big": {"a": BIG}, "small": {"a": b"x"}, "another": {"a": BIG}}
+    url, key = real_proxy.api_url, real_proxy.api_key
+    async with AsyncTenantSecurityClient(url, key, allow_insecure_http=True) as client:
         encrypted = (await client.encrypt_batch(documents, mine)).all_or_raise()
         assert (await client.decrypt_batch(encrypted, mine)).all_or_raise() == documents
+        edeks = {each: document.edek for each, document in encrypted.items()}
+        assert set((await client.rekey_batch(edeks, mine)).all_or_raise()) == set(documents)
 
 
 def test_ids_are_the_callers_own_words(client):

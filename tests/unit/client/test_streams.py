@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tenant_security.client import (
+    AsyncTenantSecurityClient,
     DocumentError,
     DocumentFormat,
     EncryptedValue,
@@ -200,10 +201,11 @@ def test_pieces_that_end_too_soon_are_not_a_document(memory, mine):
             decryptor.finish()
 
 
-async def test_the_asynchronous_client_does_the_same(memory, mine, tmp_path, theirs):
+async def test_the_asynchronous_client_does_the_same(real_proxy, mine, tmp_path, theirs):
     plain, sealed, opened = (tmp_path / name for name in ("plain", "sealed", "opened"))
     plain.write_bytes(PLAIN)
-    async with memory.async_client() as client:
+    url, key = real_proxy.api_url, real_proxy.api_key
+    async with AsyncTenantSecurityClient(url, key, allow_insecure_http=True) as client:
         edek = await client.encrypt_file(plain, sealed, mine)
         await client.decrypt_file(sealed, opened, mine, edek=edek)
         sink = io.BytesIO()
