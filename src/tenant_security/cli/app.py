@@ -72,6 +72,7 @@ for group in (
     events,
     audit,
     fleet,
+    recover,
     api_key,
 ):
     app.command(group.app)

@@ -52,7 +52,7 @@ class BrokerSecrets:
     ) -> SecretRecord:
         """See :class:`SecretStore`."""
         kind = cast("SecretType", secret_type)
-        config = edeks.decode(edek).config_id
+        config = edeks.decode_all(edek)[0].config_id
         new = NewSecret(tenant_id, kind, secret_path, fingerprint, config, edek)
         answer = await self._ask(tenant_id, create_secret(self._account, new))
         for each in _live(tenant_id, answer, secret_type, secret_path):
