@@ -72,10 +72,10 @@ for group in (
     events,
     audit,
     fleet,
-    recover,
     api_key,
 ):
     app.command(group.app)
+app.command("tenant_security.cli.recover:app", name="recover")  # loads the KMSs' libraries, so only when it is wanted
 for command in (doctor.doctor, top.top, files.encrypt, files.decrypt, files.inspect, rekey_campaign.rekey_campaign):
     app.command(command)
 _ADD_THEIR_COMMANDS = (kms_configs, snapshot_export)
