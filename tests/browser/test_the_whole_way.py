@@ -43,7 +43,6 @@ def set_up(ann: Person) -> tuple[str, str]:
     """Become a new broker's first owner; returns the recovery file and its words."""
     ann.go(f"/set-up#{SETUP_TOKEN}")
     ann.sees("Four steps, about three minutes")
-    ann.picture("set-up")
     ann.type("Your name", "Ann")
     ann.type("Your e-mail address", "ann@acme-notes.example")
     ann.press("Make a passkey")
@@ -107,7 +106,6 @@ def add_local_key(bo: Person, name: str, key: str) -> None:
     bo.type("Key", key)
     bo.press("Seal and store")
     bo.sees("It works.")
-    bo.picture("connection-test")
     bo.press("Encrypt new data with it")
     expect(bo.page.get_by_text("primary", exact=True)).to_be_visible()
 

@@ -287,6 +287,34 @@ class Vendor:
             raise ValueError(f"{key_id(public)} is an author already")
         self._publish(authors=(*self._manifest.authors, words.Author(public, name, tenant, tuple(may))))
 
+    def add_admin(self, public: bytes, name: str, recipient: SealingKey) -> None:
+        """Let a key sign for all tenants and for the manifest too, and its holder read every segment.
+
+        Raises: ValueError when the key is an author already; KeyFileError when ``root.key`` is not here.
+        """
+        root_key = SigningKey(read_seed(self.directory / _ROOT_KEY))
+        signs = words.RootKey(public, (words.Signs.MANIFEST, words.Signs.HEAD))
+        version = next_version(self.root.version, self.now_s())
+        root = msgspec.structs.replace(self.root, version=version, keys=(*self.root.keys, signs))
+        wraps = tuple(
+            documents.wrap_seed(self.id, segment, self._seed(segment), recipient) for segment in self.segments
+        )
+        before = self.root, self._state
+        self.root = root
+        self._state = msgspec.structs.replace(
+            self._state,
+            root=documents.sign(Kind.ROOT, root, root_key),
+            segment_wraps=(*self._state.segment_wraps, *wraps),
+        )
+        try:
+            self.add_author(public, name, tenant=words.SHARED)
+        except ValueError:
+            self.root, self._state = before
+            raise
+
+    def _seed(self, segment: words.Segment) -> Secret[bytes]:
+        return read_seed(self.directory / _seed_name(segment.id, segment.epoch))
+
     def remove_author(self, author_key_id: str) -> None:
         """Take an author's rights away; what only it has signed is quarantined until somebody signs it again.
 

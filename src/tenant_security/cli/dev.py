@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +21,13 @@ from tenant_security.authoring.keyfiles import KeyFileError
 from tenant_security.bridge.app import BridgeDaemon
 from tenant_security.bridge.settings import read_bridge_settings
 from tenant_security.broker.app import BrokerDaemon
-from tenant_security.broker.settings import read_broker_settings
+from tenant_security.broker.pages import Pages
+from tenant_security.broker.settings import BrokerSettings, read_broker_settings
 from tenant_security.cli.demo_kms import DemoKms, demo_kms, read_kms_option
-from tenant_security.cli.dev_seed import seed_broker
-from tenant_security.cli.dev_state import DEV_SETTINGS, FAKES_DIRECTORY, DevState, empty, open_state
+from tenant_security.cli.dev_history import fill_history
+from tenant_security.cli.dev_owner import invite_owner, let_owner_in
+from tenant_security.cli.dev_seed import demo_admin, seed_broker
+from tenant_security.cli.dev_state import DEV_SETTINGS, FAKES_DIRECTORY, VENDOR, DevState, empty, open_state
 from tenant_security.errors import SettingsError, TenantSecurityError
 from tenant_security.outbound.broker import BrokerRefusedError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
@@ -68,6 +72,8 @@ class _Addresses(msgspec.Struct):
 
     broker: str = ""
     bridge: str = ""
+    web: str = ""
+    """What to say of the web app."""
 
 
 def run(options: DevOptions) -> None:
@@ -106,9 +112,13 @@ async def _main(options: DevOptions, state: DevState, kms: DemoKms) -> None:
     console = Console(stderr=True, highlight=False)
     with _in_options():
         broker = BrokerDaemon(broker_settings, configure_logs("broker", broker_settings.log_level), signals)
+    background: list[asyncio.Task[None]] = []
     async with asyncio.TaskGroup() as group:
         addresses.broker = f"http://{options.host}:{await _started(group, broker.run, signals)}"
         await _seed(addresses.broker, state, options, setup_token)
+        if options.seed == "demo":
+            await fill_history(broker_settings.database_url, VENDOR, list(state.tenants))
+        addresses.web = await _web(group, background, addresses.broker, state, broker_settings)
         bridge_settings, bridge_identity = read_bridge_settings(
             {
                 "BRIDGE_BIND_ADDRESS": options.host,
@@ -139,19 +149,18 @@ async def _main(options: DevOptions, state: DevState, kms: DemoKms) -> None:
                 settings, identity, configure_logs("proxy", settings.log_level), signals, outbound=kms.outbound
             )
         addresses.bridge = f"http://{options.host}:{await _started(group, bridge.run, signals)}"
-        shown: list[asyncio.Task[None]] = []
 
         def ready(ports: Ports) -> None:
             keys = settings.api_key, bridge_settings.api_key
             console.print(_hello(options.host, ports, addresses, state, kms, keys), soft_wrap=True)
             if ports.events is not None:
-                shown.append(group.create_task(_show_events(options.host, ports.events, settings.api_key)))
+                background.append(group.create_task(_show_events(options.host, ports.events, settings.api_key)))
 
         try:
             await proxy.run(ready)
         finally:
             signals.stop.set()
-        for task in shown:
+        for task in background:
             task.cancel()
 
 
@@ -180,6 +189,27 @@ async def _seed(url: str, state: DevState, options: DevOptions, setup_token: str
             raise _unusable(state.directory, broken) from broken
         except UnreachableError as broken:
             raise SettingsError([f"the broker at {url} does not answer: {broken}"]) from broken
+
+
+async def _web(
+    group: asyncio.TaskGroup, background: list[asyncio.Task[None]], url: str, state: DevState, settings: BrokerSettings
+) -> str:
+    """Say where the web app is: with a link to sign up by, once, or what is missing."""
+    if not Pages().built:
+        return f"{url}   (the web app is not built: install Node 20.19 or newer with npm, then make run again)"
+    outbound = OutboundLimits(attempt_s=_REQUEST_S)
+    admin = demo_admin(url, state)
+    async with Outbound(outbound) as first:
+        link = await invite_owner(admin, partial(first.run, deadline_s=_REQUEST_S), settings.public.origin)
+    if link is None:
+        return f"{settings.public.origin}   (sign in as you did before)"
+
+    async def wait() -> None:
+        async with Outbound(outbound) as later:
+            await let_owner_in(admin, partial(later.run, deadline_s=_REQUEST_S))
+
+    background.append(group.create_task(wait()))
+    return f"{settings.public.origin}   (open this link once to become its owner)\n           {link}"
 
 
 def _unusable(directory: Path, broken: Exception) -> SettingsError:
@@ -220,6 +250,7 @@ def _hello(  # noqa: PLR0917 - all that there is to say
   Ops      http://{host}:{ports.ops}/health, /metrics, /live, /ready
   Events   http://{host}:{ports.events}
   Broker   {addresses.broker}   (where the tenants come from)
+  Web app  {addresses.web}
   Bridge   {addresses.bridge}   (the vendor's REST API; its API key: {bridge_key})
   State    {state.directory}   (empty it with --reset)
   KMSs     {fakes}{"   (their keys end with this process)" if kms.configs else ""}

@@ -31,12 +31,17 @@ def _account(url: str, key: SigningKey) -> BrokerAccount:
     return BrokerAccount(url, key, lambda: int(time.time()), lambda: secrets.token_urlsafe(16))
 
 
+def demo_admin(url: str, state: DevState) -> AtBroker:
+    """Return the demo's vendor at its broker."""
+    return AtBroker(state.vendor, _account(url, state.vendor.admin))
+
+
 async def seed_broker(url: str, state: DevState, seed: str, setup_token: str, run: Run) -> None:
     """Make everything that is missing. ``run`` runs a talk with the broker.
 
     Raises: BrokerRefusedError; UnreachableError.
     """
-    admin = AtBroker(state.vendor, _account(url, state.vendor.admin))
+    admin = demo_admin(url, state)
     try:
         await run(admin.register("Demo vendor", setup_token))
     except BrokerRefusedError as refused:

@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import App, Parameter
 
+from tenant_security.authoring.admitting import admit_admin
 from tenant_security.authoring.keyfiles import write_whole
 from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli.explain import explained
 from tenant_security.cli.link import At, AtOptions, Json, Session, remember_broker, remembered_broker, show_json, talk
 from tenant_security.crypto.seal import Suite
 from tenant_security.wire.broker_api import NewVendor, VendorDocuments
+from tenant_security.wire.people_api import AuthorLine
 
 app = App(
     name="vendor",
@@ -171,6 +173,29 @@ def publish(*, at: AtOptions) -> None:
 
     talk(at, work)
     print("Handed in.")
+
+
+@app.command
+def admit(email: str, /, *, fingerprint: str = "", at: AtOptions) -> None:
+    """Let the key of somebody who signed up in the web app sign for this vendor. It needs root.key in the directory.
+
+    Parameters
+    ----------
+    email
+        Whose key. They accepted an invitation and made their keys.
+    fingerprint
+        What their account page shows. Not needed when their invitation carried a proof.
+    """
+
+    async def work(session: Session) -> str:
+        found = await session.run(session.admin.ask("GET", "/authors", list[AuthorLine]))
+        line = next((each for each in found if each.email == email.lower()), None)
+        if line is None:
+            raise ValueError(f"{email} has made no keys; let them sign in at the broker first")
+        await session.publish(lambda vendor: admit_admin(vendor, line, compared=fingerprint))
+        return line.name
+
+    print(f"{talk(at, work)} can sign for this vendor now.")
 
 
 @app.command

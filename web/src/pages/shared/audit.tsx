@@ -33,9 +33,9 @@ export function actionInWords(action: string): string {
 }
 
 /** What an entry is about, by the name that people know it by. */
-function targetOf({ detail, target }: AuditEntry): string {
+function targetOf({ actor, detail, target }: AuditEntry): string {
     const named = ["email", "text", "name", "person"].map((member) => detail[member]).find((value) => typeof value === "string" && value !== "");
-    return typeof named === "string" ? named : target;
+    return typeof named === "string" ? named : target === actor.id ? "themselves" : target.replace(/^([0-9a-f]{8})-[0-9a-f-]{27}$/, "$1…");
 }
 
 interface Filter {

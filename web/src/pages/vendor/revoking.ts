@@ -8,6 +8,7 @@ import { mySeeds, publish, readTrust, type Trust } from "../../app/trust.ts";
 import { kmsName } from "../../kms/index.ts";
 import { sinkName } from "../../sinks/index.ts";
 import { entitled, nextEpochs, nextManifest, openDek, seedName, type SegmentSeeds, wrapDek, wrapSeed } from "../../trust/authoring.ts";
+import { equal } from "../../trust/bytes.ts";
 import { newestSegments } from "../../trust/chain.ts";
 import * as documents from "../../trust/documents.ts";
 import type { Identity, Segment, SegmentWrap } from "../../trust/documents.ts";
@@ -53,11 +54,13 @@ export async function revokeService(trust: Trust, identity: Identity): Promise<n
     const touched = new Set(newestSegments(manifest).filter((each) => entitled(identity, each)).map((each) => each.id));
     const { segments, seeds } = await nextEpochs(manifest, touched);
     const identities = manifest.identities.map((each) => (each.id === identity.id ? { ...each, status: "revoked" as const } : each));
+    // A bridge signs for tenants too, with the same key.
+    const authors = manifest.authors.filter((each) => !equal(each.public, identity.signing));
     const gone = await keyId(identity.encryption);
     const kept = trust.wraps.filter((each) => each.recipient !== gone);
     const next = { ...manifest, segments, identities };
     const added = await wrapsForAll(trust, next, seeds, gone);
-    await publish(trust, { manifest: await nextManifest(manifest, { segments, identities }, signing), wraps: [...kept, ...added] });
+    await publish(trust, { manifest: await nextManifest(manifest, { segments, identities, authors }, signing), wraps: [...kept, ...added] });
     const fresh = await readTrust({ vendor: manifest.vendor, tenant: null, rootFingerprint: trust.chain.rootFingerprint });
     return rewrapAll(fresh, new Map([...old, ...seeds]));
 }

@@ -8,7 +8,7 @@ import { myKeys } from "../../app/identity.tsx";
 import { useHere, WithTrust } from "../../app/org.tsx";
 import { useLoad } from "../../app/store.ts";
 import { mySeeds, publish, type Trust } from "../../app/trust.ts";
-import { entitled, envFile, LOGDRIVER_TAG, newIdentity, nextManifest, RECOVERY, wrapsFor } from "../../trust/authoring.ts";
+import { BRIDGE_TAG, entitled, envFile, LOGDRIVER_TAG, newIdentity, nextManifest, RECOVERY, wrapsFor } from "../../trust/authoring.ts";
 import { base64, concat, random, utf8 } from "../../trust/bytes.ts";
 import { newestSegments } from "../../trust/chain.ts";
 import type { Identity, Manifest } from "../../trust/documents.ts";
@@ -130,7 +130,8 @@ export function servedBy(manifest: Manifest, identity: Identity): string {
 }
 
 function segmentChoices(manifest: Manifest): (readonly [string, string])[] {
-    return newestSegments(manifest).map((each) => [String(each.id), each.tags.length > 0 ? `Segment ${each.id}: ${each.tags.join(", ")}` : `Segment ${each.id}: every tenant`] as const);
+    const served = newestSegments(manifest).filter((each) => !each.tags.includes(BRIDGE_TAG));
+    return served.map((each) => [String(each.id), each.tags.length > 0 ? `Segment ${each.id}: ${each.tags.join(", ")}` : `Segment ${each.id}: every tenant`] as const);
 }
 
 function nextNumber(manifest: Manifest): number {

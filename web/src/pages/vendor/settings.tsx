@@ -139,6 +139,7 @@ function Signers({ trust }: { trust: Trust }) {
     const { isOwner, trust: loaded } = useHere();
     const { manifest, root } = trust.chain;
     const [opening, setOpening] = useState<Uint8Array<ArrayBuffer> | null>(null);
+    const isService = (key: Uint8Array<ArrayBuffer>) => manifest.identities.some((each) => equal(each.signing, key));
     const authors = manifest.authors.filter((each) => each.tenant === SHARED);
     const signs = (key: Uint8Array<ArrayBuffer>) => root.keys.some((each) => equal(each.public, key));
     const renew = async () => {
@@ -157,7 +158,8 @@ function Signers({ trust }: { trust: Trust }) {
                         {signs(each.public) ? (
                             <Badge tone="accent">service accounts and people</Badge>
                         ) : (
-                            isOwner && (
+                            isOwner &&
+                            !isService(each.public) && (
                                 <Button small look="quiet" act={() => setOpening(each.public)}>
                                     Let them sign for service accounts too
                                 </Button>
