@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import structlog
 
 from tenant_security import __version__
+from tenant_security.crypto.aead import random_bytes
 from tenant_security.directory.open_source import BROKER_LIMITS, broker_account, open_source
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.directory.source import SnapshotSource
@@ -43,6 +45,7 @@ from tenant_security.wire.sinks.stdout import StdoutSinkConfig
 
 _FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 _REPLAY_LOOK_S: Final = 2.0
+_NAME_LETTERS: Final = 16
 _MOVED_AT_ONCE: Final = 500
 _MOVED_BYTES: Final = 1_048_576
 _SINKS: Final = OutboundLimits(connect_s=5.0, attempt_s=30.0, shared_s=30.0, connections=4_096)
@@ -76,6 +79,7 @@ class Logdriver:
         self._repeats = Repeats()
         try:
             self._repeats.remember(self._spool.open())
+            self._name = _name_of(settings.spool_directory)
             self._ops_listener = bind(settings.ops_address, "LOGDRIVER_OPS_BIND_ADDRESS")
         except (OSError, SettingsError) as refused:
             os.close(self._lock)
@@ -184,7 +188,14 @@ class Logdriver:
         settings = self._settings
         assert self._access is not None
         means = Means(
-            self._access, self._spool.store, self._repeats, self._observed, self._log, settings.channel_capacity
+            self._access,
+            self._spool.store,
+            self._repeats,
+            self._observed,
+            self._log,
+            settings.channel_capacity,
+            self._name,
+            random_bytes(8).hex(),
         )
         return Intake(settings.producers, means)
 
@@ -295,6 +306,16 @@ def _hold(settings: LogdriverSettings) -> int:
         ) from None
     except OSError as refused:
         raise SettingsError([f"LOGDRIVER_SPOOL_DIRECTORY: {directory}: {refused.strerror or refused}"]) from None
+
+
+def _name_of(directory: Path) -> str:
+    """The name that proxies know this logdriver by: made once, kept with the spool. Raises: OSError."""
+    path = directory / "name"
+    if path.exists():
+        return path.read_text()[:_NAME_LETTERS]
+    name = random_bytes(_NAME_LETTERS // 2).hex()
+    path.write_text(name)
+    return name
 
 
 def _room(settings: LogdriverSettings) -> Room:

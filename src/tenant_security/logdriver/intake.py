@@ -42,7 +42,10 @@ class Access(NamedTuple):
 
 
 class Means(NamedTuple):
-    """What fetching from any proxy needs. ``store`` returns when events are safe."""
+    """What fetching from any proxy needs. ``store`` returns when events are safe.
+
+    ``collector`` is this logdriver's name, ``session`` that of this start of it.
+    """
 
     access: Access
     store: Store
@@ -50,6 +53,8 @@ class Means(NamedTuple):
     metrics: LogdriverMetrics
     log: structlog.typing.FilteringBoundLogger
     most: int = 1_000
+    collector: str = ""
+    session: str = ""
 
 
 class Intake:
@@ -122,7 +127,7 @@ class Fetcher:
             leasing.cancel()
 
     async def _lease(self) -> LeasedEvents | None:
-        request = LeaseRequest(self._means.most, _WAIT_MILLIS)
+        request = LeaseRequest(self._means.most, _WAIT_MILLIS, self._means.collector, self._means.session)
         try:
             flow = lease_events(self._base, self._means.access.key, request)
             leased = await self._outbound.run(flow, deadline_s=_DEADLINE_S)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,16 @@ ACKNOWLEDGE_WITHIN_S: Final = 30.0
 """How long a logdriver may take to make a batch safe before somebody else gets it."""
 
 
+_MOST_COLLECTORS: Final = 64
+
+
+class _Collector(NamedTuple):
+    """Who leases, since which start of it, and what it was lent."""
+
+    session: str
+    batches: set[int]
+
+
 class EventFeed:
     """The ASGI application on the events port. Logdrivers present the API key: they share the proxy's env file."""
 
@@ -54,6 +64,7 @@ class EventFeed:
         self._api_keys = api_keys
         self._instance = instance
         self._within_s = acknowledge_within_s
+        self._collectors: dict[str, _Collector] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -79,7 +90,21 @@ class EventFeed:
             return await self._wait(decode_request(LeaseRequest, body))
         return self._acknowledge(decode_request(Acknowledgement, body))
 
+    def _resume(self, request: LeaseRequest) -> None:
+        """Take back at once what a collector was lent before it was started again."""
+        known = self._collectors.get(request.collector)
+        if known is not None and known.session != request.session:
+            for number in known.batches:
+                self._outbox.take_back(number)
+            known = None
+        if known is None:
+            if len(self._collectors) >= _MOST_COLLECTORS:
+                del self._collectors[next(iter(self._collectors))]
+            self._collectors[request.collector] = _Collector(request.session, set())
+
     async def _lease(self, request: LeaseRequest, receive: Receive) -> Reply:
+        if request.collector:
+            self._resume(request)
         lending = asyncio.ensure_future(self._outbox.lend(request.most))
         # Who goes away while there is nothing must not be lent what comes next: nobody else would get it for a while.
         leaving = asyncio.ensure_future(_left(receive))
@@ -94,9 +119,17 @@ class EventFeed:
         if not lending.done() or not lending.result().events:
             return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, None, [])))
         batch = lending.result()
-        asyncio.get_running_loop().call_later(self._within_s, self._outbox.take_back, batch.number)
+        asyncio.get_running_loop().call_later(self._within_s, self._expire, batch.number)
+        collector = self._collectors.get(request.collector)
+        if collector is not None and collector.session == request.session:
+            collector.batches.add(batch.number)
         rendered = [msgspec.Raw(line) for line in batch.lines()]
         return Reply(200, msgspec.json.encode(LeasedEvents(self._instance, batch.number, rendered)))
+
+    def _expire(self, number: int) -> None:
+        self._outbox.take_back(number)
+        for collector in self._collectors.values():
+            collector.batches.discard(number)
 
     async def _wait(self, request: LeaseRequest) -> Reply:
         with contextlib.suppress(TimeoutError):

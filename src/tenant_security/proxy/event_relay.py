@@ -103,7 +103,7 @@ class EventRelay:
     async def _lease(self, request: LeaseRequest, authorization: str) -> Reply:
         clock = asyncio.get_running_loop().time
         deadline = clock() + request.wait_millis / 1000
-        at_once = msgspec.json.encode(LeaseRequest(request.most, 0))
+        at_once = msgspec.json.encode(msgspec.structs.replace(request, wait_millis=0))
         waited_from = None
         while True:
             for worker in self._round():

@@ -24,11 +24,17 @@ WAIT_PATH: Final = "/1/events/wait"
 R = TypeVar("R", bound=msgspec.Struct)
 
 
-class LeaseRequest(msgspec.Struct, frozen=True, rename="camel"):
-    """Units: ``most`` events at once; ``waitMillis`` for the first one when there is none."""
+class LeaseRequest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Units: ``most`` events at once; ``waitMillis`` for the first one when there is none.
+
+    ``collector`` is a name that a collector keeps over restarts, ``session`` one that it has anew after each: what was
+    lent to it in another session is handed out again at once, before what is newer.
+    """
 
     most: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
     wait_millis: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 20_000
+    collector: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    session: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class LeasedEvents(msgspec.Struct, frozen=True, rename="camel"):

@@ -169,3 +169,21 @@ async def test_who_has_left_is_not_lent_what_comes_next():
     port.outbox.add(event(1))
 
     assert await port.lease() == (1, [1])
+
+
+async def test_a_collector_that_was_started_again_gets_what_it_had_at_once_and_in_order(port):
+    for serial in range(1, 5):
+        port.outbox.add(event(serial))
+    before = {"most": 2, "waitMillis": 0, "collector": "one", "session": "a"}
+    assert len((await port.post(LEASE, before))[1]["events"]) == 2
+
+    again = await port.post(LEASE, before | {"most": 10, "session": "b"})
+    assert [each["sequence"] for each in again[1]["events"]] == [1, 2, 3, 4]
+
+
+async def test_another_collector_does_not_get_what_the_first_has(port):
+    port.outbox.add(event(1))
+    await port.post(LEASE, {"waitMillis": 0, "collector": "one", "session": "a"})
+
+    _, other = await port.post(LEASE, {"waitMillis": 0, "collector": "two", "session": "b"})
+    assert other["events"] == []
