@@ -7,6 +7,7 @@ from rich.progress import track
 
 from bench.rows import hot_path
 from bench.rows_client import client
+from bench.rows_events import events
 from bench.rows_kms import hanging, unleased
 from bench.rows_memory import memory
 from bench.rows_sinks import sinks
@@ -19,6 +20,7 @@ GROUPS = {
     "memory": memory,
     "client": client,
     "sinks": sinks,
+    "events": events,
 }
 
 

@@ -1,4 +1,4 @@
-"""``python -m bench.ledger``: count a million events from the call to the SIEM, through a hundred kills of the logdriver.
+"""``python -m bench.ledger``: count a million events from the call to the SIEM, through a hundred kills.
 
 The proxy refuses operations whose event it cannot record, so every call that was answered with success must have its
 event in the SIEM. Prints the figures; exits with 1 when an event is lost.

@@ -7,6 +7,7 @@ its turn comes, then the *tail*, which is newer than the log. What the log has, 
 Source: docs/logdriver.md, "On disk".
 """
 
+import errno
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -142,6 +143,20 @@ class Lane:
         """Whether an event of the journal is missing here, as after a restart."""
         return position > self._newest
 
+    def take(self, position: int, line: bytes, now_ms: int) -> bool:
+        """Take an event where nothing is on the disk and there is room in memory; the usual case, and a fast one."""
+        if self._log is not None or self._tail:
+            return False
+        size = len(line) + _COST
+        if self.head_bytes + size > HEAD_BYTES:
+            return False
+        if not self._head:
+            self.since_ms = now_ms
+        self._newest = position
+        self._head.append(Held(position, line))
+        self.head_bytes += size
+        return True
+
     def put(self, position: int, line: bytes, now_ms: int) -> None:
         """Take an event. Raises: OSError when the log cannot be written; the event is in the lane nevertheless."""
         held = Held(position, line)
@@ -259,6 +274,8 @@ class Lane:
         """Have the log on the disk. Blocks; returns the position up to which it is. Raises: OSError."""
         if self._log is None:
             return 0
+        if self._log.doubtful:
+            raise OSError(errno.EIO, "an earlier sync has failed")
         self._log.sync()
         return self._flushed
 
@@ -338,6 +355,7 @@ class Lane:
         self._disk.remove_directory(self._directory)
         self._log = None
         self._place = Place()
+        self._unread = False
 
     def close(self) -> None:
         """Leave everything on the disk. Raises: OSError."""

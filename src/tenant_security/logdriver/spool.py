@@ -131,7 +131,7 @@ class Spool:
                 continue
             for lane in self._lanes_then(event, frame.position):
                 if lane.wants(frame.position):
-                    self._put(lane, frame.position, event.line)
+                    self._put(lane, frame.position, event.line, self._now_ms())
                     touched[lane] = None
             self._keep_memory(len(event.line))
         for lane in touched:
@@ -226,7 +226,7 @@ class Spool:
 
     async def _write(self) -> None:
         group, self._arrived = self._arrived, []
-        records = [to_record(event) for events, _ in group for event in events]
+        records = [event.line if event.sink is None else to_record(event) for events, _ in group for event in events]
         try:
             position = self.journal.append(records)
             await asyncio.to_thread(self.journal.sync)
@@ -239,10 +239,12 @@ class Spool:
             return
         self.full = ""
         touched: dict[Lane, None] = {}
+        now_ms, by_tenant, nobody = self._now_ms(), self._by_tenant, (self.lanes[STDOUT],)
         for events, future in group:
             for event in events:
-                for lane in self._lanes_for(event):
-                    self._put(lane, position, event.line)
+                lanes = by_tenant.get(event.tenant_id, nobody) if event.sink is None else self._lanes_for(event)
+                for lane in lanes:
+                    self._put(lane, position, event.line, now_ms)
                     touched[lane] = None
                 position += 1
             if not future.done():
@@ -254,19 +256,21 @@ class Spool:
         for lane in touched:
             self.on_waiting(lane)
 
-    def _put(self, lane: Lane, position: int, line: bytes) -> None:
+    def _put(self, lane: Lane, position: int, line: bytes, now_ms: int) -> None:
         """Hand an event to a lane, or give some up."""
+        if lane.take(position, line, now_ms):
+            return
         before = lane.disk_bytes
         if before:  # a lane without a log takes no room of its own
             full = self.used_bytes > self.room.disk_bytes
             judged = verdict(self.room, lane_bytes=before, full=full)
             if judged is Verdict.GIVE_UP or (judged is Verdict.MAKE_ROOM and not self._shed(lane)):
-                lane.refuse(position, self._now_ms())
+                lane.refuse(position, now_ms)
                 self.counts.shed += 1
                 return
             before = lane.disk_bytes
         try:
-            lane.put(position, line, self._now_ms())
+            lane.put(position, line, now_ms)
         except OSError:
             self.counts.write_failures += 1
             self._stuck.add(lane)
@@ -348,6 +352,8 @@ class Spool:
             if pin is None or pin >= bound:
                 continue
             try:
+                if lane.doubtful:
+                    self._put_again(lane)
                 lane.spill()
             except OSError:
                 self.counts.write_failures += 1

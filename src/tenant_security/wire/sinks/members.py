@@ -1,6 +1,6 @@
 """What the configs of all sinks have in common. Source: docs/sinks.md, "What every config holds"."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -19,10 +19,13 @@ LineFormat = Literal["native", "ocsf", "ecs", "cef", "leef"]
 """How an event looks to a sink that takes lines."""
 
 
+_ALL: Final = ("*",)
+
+
 class EventFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Which events are sent: those that ``only`` names and ``never`` does not, with that ``outcome``."""
 
-    only: Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1, max_length=100)] = ("*",)
+    only: Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1, max_length=100)] = _ALL
     """Names such as ``DEK_UNWRAP``; ``USER_*`` stands for all that begin so."""
     never: Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=100)] = ()
     """Names that are left out, even where ``only`` names them."""
@@ -33,7 +36,7 @@ class EventFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
         """Whether an event is to be sent. ``outcome`` is None where the application reported it."""
         if self.outcome != "any" and outcome is not None and outcome != self.outcome:
             return False
-        return _named(self.only, name) and not _named(self.never, name)
+        return (self.only == _ALL or _named(self.only, name)) and not (self.never and _named(self.never, name))
 
 
 class SinkMembers(
