@@ -22,6 +22,7 @@ from tenant_security.outbound.flow import (
 )
 from tenant_security.outbound.receivers import Message, Unsent
 from tenant_security.sinks.catalog import open_sink
+from tenant_security.sinks.sending import SignInError
 from tenant_security.sinks.sink import Outcome, Sink, SinkContext
 from tenant_security.wire.events import EventRecord, Operation, native_json
 from tenant_security.wire.proxy_api import IclFields
@@ -95,7 +96,10 @@ class Stage:
                     return fault
             case Shared(key, make):
                 if key not in self.kept:
-                    self.kept[key] = self.run(make())
+                    try:
+                        self.kept[key] = self.run(make())
+                    except (SignInError, UnreachableError) as fault:
+                        return fault
                 return self.kept[key].value
             case Pause(wait_s):
                 self.paused.append(wait_s)
