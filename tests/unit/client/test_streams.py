@@ -217,3 +217,20 @@ async def test_the_asynchronous_client_does_the_same(real_proxy, mine, tmp_path,
         attached = encryptor.update(b"x") + encryptor.finish()
         assert await client.decrypt_attached(attached, mine) == b"x"
     assert opened.read_bytes() == sink.getvalue() == PLAIN
+
+
+def test_a_document_of_any_size_is_decrypted_in_little_memory(memory, mine, tmp_path):
+    size = 32 * 1024 * 1024
+    client, sink = memory.client(), Counting()
+    with (tmp_path / "sealed").open("wb") as file:
+        edek = client.encrypt_stream(Endless(size), file, mine)
+    tracemalloc.start()
+    try:
+        with (tmp_path / "sealed").open("rb") as file:
+            client.decrypt_stream(file, sink, mine, edek=edek)
+        client.decrypt_file(tmp_path / "sealed", tmp_path / "opened", mine, edek=edek)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sink.written == (tmp_path / "opened").stat().st_size == size
+    assert peak < 4 * 1024 * 1024
