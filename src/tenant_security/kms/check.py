@@ -3,20 +3,23 @@
 Nothing is retried and nothing is taken from a cache, so give it a driver of its own: one that signs in anew.
 """
 
+import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal, Protocol, TypeVar
 
 import msgspec
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.catalog import open_key
+from tenant_security.kms.gcp import private_key
 from tenant_security.kms.needs import Needs, needs_of
 from tenant_security.kms.provider import KEY_BYTES, KmsContext, KmsFaultError, KmsKey, unreachable
 from tenant_security.kms.remedies import WAY_THERE, remedy_of
 from tenant_security.outbound.flow import Flow, Reason, UnreachableError
+from tenant_security.wire.kms.gcp import GcpKmsConfig
 from tenant_security.wire.kms.local import LocalKmsConfig
 from tenant_security.wire.kms_check import CheckFinding, CheckReport, CheckStep, StepName
 from tenant_security.wire.kms_configs import KmsConfig
@@ -53,7 +56,7 @@ async def check(
     attempt = _Attempt(_provider_of(config), needs_of(config), clock)
     if isinstance(config, LocalKmsConfig):
         attempt.notes.append(_NOTE_LOCAL)
-    key = await attempt.make("configuration", lambda: open_key(config, context))
+    key = await attempt.make("configuration", lambda: _opened(config, context))
     if key is None:
         return attempt.report()
     dek = secrets.token_bytes(KEY_BYTES)
@@ -77,6 +80,13 @@ def report_unreadable(fault: TenantSecurityError, provider: str = "") -> CheckRe
     return attempt.report()
 
 
+async def _opened(config: KmsConfig, context: KmsContext) -> KmsKey:
+    if isinstance(config, GcpKmsConfig) and config.credentials.private_key is not None:
+        # Whoever uses the key takes it as it is, because this is slow.
+        await asyncio.to_thread(private_key.check, config.credentials.private_key)
+    return open_key(config, context)
+
+
 class _Attempt:
     """What was tried so far."""
 
@@ -89,11 +99,11 @@ class _Attempt:
         self.step: StepName = "configuration"
         self.notes: list[str] = []
 
-    async def make(self, step: StepName, work: Callable[[], KmsKey]) -> KmsKey | None:
-        """Do a step that waits for nobody."""
+    async def make(self, step: StepName, work: Callable[[], Awaitable[KmsKey]]) -> KmsKey | None:
+        """Do a step that asks nobody."""
         self.step, began = step, self._clock()
         try:
-            return work()
+            return await work()
         except TenantSecurityError as fault:
             self.fail(fault)
             return None

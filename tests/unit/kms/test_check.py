@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from datetime import UTC, datetime
 
 import msgspec
@@ -192,3 +193,22 @@ async def test_who_stops_waiting_stops_the_test():
     testing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await testing
+
+
+async def test_a_service_accounts_key_is_checked_wholly_and_not_on_the_loop(monkeypatch):
+    from tenant_security.kms.gcp import private_key
+    from tenant_security.kms.gcp.endpoints import invalid
+
+    def look(_pem: object) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        raise invalid("credentials.private_key is no key that could sign")
+
+    monkeypatch.setattr(private_key, "check", look)
+    own = {"client_email": "a@b-c.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----"}
+    described = {"type": "GCP", "version": 1, **CONFIGS["gcp"] | {"credentials": own}}
+
+    report = await check(decode_kms_config(msgspec.json.encode(described)), Runner(), CONTEXT)
+
+    assert report.finding is not None
+    assert (report.finding.step, report.finding.code) == ("configuration", 207)
+    assert "could sign" in report.finding.problem
