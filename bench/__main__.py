@@ -10,6 +10,7 @@ from bench.rows_client import client
 from bench.rows_events import events
 from bench.rows_kms import hanging, unleased
 from bench.rows_memory import memory
+from bench.rows_providers import providers
 from bench.rows_sinks import sinks
 from bench.table import print_rows, save_rows
 
@@ -18,6 +19,7 @@ GROUPS = {
     "unleased": unleased,
     "hanging": hanging,
     "memory": memory,
+    "providers": providers,
     "client": client,
     "sinks": sinks,
     "events": events,
