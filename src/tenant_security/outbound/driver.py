@@ -52,6 +52,7 @@ _NEVER_ROUND_S: Final = 1e9
 
 # We name ourselves and ask for nothing compressed: the answers are small, and a size cap is easier to trust on them.
 _AUTOMATIC_HEADERS_LEFT_OUT: Final = ("Accept", "Accept-Encoding", "User-Agent")
+_MOST_ALLOWED: Final = 10_000
 _USER_AGENT: Final = "tenant-security"
 
 
@@ -133,6 +134,7 @@ class Outbound:
         self._environment_proxies = environment_proxies
         self._egress = egress
         self._names = Names(NameLimits(keep_s=self._limits.names_s), look_up=look_up, clock=clock)
+        self._allowed: set[str] = set()
         self._authorities = Authorities()
         self._session: aiohttp.ClientSession | None = None
         self._of_operator: aiohttp.ClientSession | None = None
@@ -330,8 +332,12 @@ class Outbound:
         if session is None:
             raise RuntimeError("the driver is not open: use `async with`")
         url = address_of(request.url)
-        if self._egress is not None and not request.of_operator:
+        if self._egress is not None and not request.of_operator and request.url not in self._allowed:
             hold_to(self._egress, url, request.url)
+            # The rules about the text of an address never change; those about where it leads are asked each time.
+            if len(self._allowed) >= _MOST_ALLOWED:
+                self._allowed.clear()
+            self._allowed.add(request.url)
         tls = self._authorities.context(request.authorities) if request.authorities else None
         through = environment_proxy(url.scheme, url.host or "") if self._environment_proxies else None
         return await exchange(session, request, url, tls, into, through=through)
