@@ -81,8 +81,9 @@ pictures: $(VENV)/.test-installed web ## Take the documentation's pictures of th
 bench: $(VENV)/.test-installed ## Measure, as ratios to yardsticks in the same run
 	@$(BIN)/python -m bench $(ARGS)
 
-docs: $(VENV)/.test-installed ## Write the generated pages: settings, metrics, OpenAPI
+docs: $(VENV)/.test-installed ## Write the generated pages and build the website into build/site, links checked
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m docs.site
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
   --no-emit-index-url --no-annotate

@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tenant_security.testing.proxies import RunningProxy, running_proxy
 
 FAMILIES = {
+    "tsp_application_key_used_seconds": "gauge",
+    "tsp_application_requests": "counter",
     "tsp_build_info": "gauge",
     "tsp_client_requests": "counter",
     "tsp_connections": "gauge",
@@ -38,6 +40,7 @@ FAMILIES = {
     "tsp_kms_request_failures": "counter",
     "tsp_kms_requests": "counter",
     "tsp_kms_retries": "counter",
+    "tsp_kms_spares": "counter",
     "tsp_kms_unlisted_refusals": "counter",
     "tsp_lease_changes": "counter",
     "tsp_leases": "gauge",
