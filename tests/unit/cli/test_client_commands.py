@@ -1,12 +1,10 @@
 """The client's commands as an operator uses them, against a real proxy."""
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,28 +12,14 @@ import pytest
 
 from tenant_security.cli.app import app
 from tenant_security.client import Metadata, TenantSecurityClient
-from tenant_security.testing.proxies import RunningProxy, running_proxy
+from tenant_security.testing.proxies import RunningProxy
+from tenant_security.testing.proxy_threads import proxy_in_thread
 
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
-    started, stop = threading.Event(), threading.Event()
-    held: list[RunningProxy] = []
-
-    async def serve() -> None:
-        async with running_proxy(tmp_path_factory.mktemp("proxy")) as running:
-            held.append(running)
-            started.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        assert started.wait(60)
-        yield held[0]
-    finally:
-        stop.set()
-        thread.join(60)
+    with proxy_in_thread(tmp_path_factory.mktemp("proxy")) as proxy:
+        yield proxy
 
 
 @pytest.fixture(autouse=True)

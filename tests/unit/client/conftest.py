@@ -1,39 +1,22 @@
 """The two proxies that every promise of the client is held against: the real one, and the one in memory."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from tenant_security.client import Metadata, TenantSecurityClient
 from tenant_security.testing.memory_proxy import MemoryProxy
-from tenant_security.testing.proxies import TENANTS, RunningProxy, Use, running_proxy
+from tenant_security.testing.proxies import TENANTS, RunningProxy, Use
+from tenant_security.testing.proxy_threads import proxy_in_thread
 
 REAL = {**TENANTS, "tenant-aws": (Use(512),)}
 
 
 @pytest.fixture(scope="session")
 def real_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
-    """The real proxy, in an event loop and a thread of its own."""
-    started, stop = threading.Event(), threading.Event()
-    held: list[RunningProxy] = []
-
-    async def serve() -> None:
-        async with running_proxy(tmp_path_factory.mktemp("proxy"), REAL) as proxy:
-            held.append(proxy)
-            started.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        assert started.wait(60)
-        yield held[0]
-    finally:
-        stop.set()
-        thread.join(60)
-    assert not thread.is_alive()
+    """The real proxy."""
+    with proxy_in_thread(tmp_path_factory.mktemp("proxy"), REAL) as proxy:
+        yield proxy
 
 
 @pytest.fixture
