@@ -102,12 +102,18 @@ class Lane:
         self._synced = 0
         self._newest = cursor
 
-    def recover(self) -> None:
-        """Find what was spilled before. Raises: OSError."""
+    def recover(self, journal_from: int) -> None:
+        """Find what was spilled before. Raises: OSError.
+
+        What the journal has, from ``journal_from`` on, is taken from there: a crash may have left holes in what the
+        log had not synced.
+        """
         if not self._disk.names(self._directory):
             return
         log = self._log = self._new_log()
         log.open()
+        if log.next_position > journal_from:
+            log.rewind(journal_from - 1)
         self._flushed = self._synced = log.next_position - 1
         self._newest = max(self._newest, self._flushed)
         self._unread = self._flushed > self.cursor
@@ -252,7 +258,9 @@ class Lane:
         return self.cursor > before
 
     def spill(self) -> None:
-        """Write what only memory and the journal have to the log. Raises: OSError, and then nothing has changed."""
+        """Write what only memory and the journal have to the log. Raises: OSError."""
+        if self.doubtful:
+            raise OSError(errno.EIO, "an earlier sync has failed")
         if self._log is None:
             log = self._new_log()
             log.open(at_least=max(1, self._flushed + 1))

@@ -107,7 +107,7 @@ class Spool:
         """Add the lane of a sink, from a position on unless it is known. Raises: OSError."""
         state = self.states.known.get(key) or self.states.add(key, start, first=first)
         lane = Lane(key, self.directory / "lanes" / lane_name(key), self.disk, state.cursor, state.shed)
-        lane.recover()
+        lane.recover(self.journal.segments[0].first if self.journal.segments else self.journal.next_position)
         self.lanes[key] = lane
         return lane
 
@@ -217,7 +217,9 @@ class Spool:
                 continue
             event = from_record(frame.payload)
             if event is not None and lane in self._lanes_then(event, frame.position):
-                lane.put(frame.position, event.line, self._now_ms())
+                with suppress(OSError):  # it is in the lane nevertheless
+                    lane.put(frame.position, event.line, self._now_ms())
+        lane.spill()
 
     @property
     def used_bytes(self) -> int:

@@ -202,13 +202,26 @@ class SegmentLog:
         return freed
 
     def rewind(self, position: int) -> None:
-        """Go on behind a position, in a new segment; what is beyond it may still be read. Raises: OSError."""
+        """Forget every record beyond a position, and go on behind it. Raises: OSError."""
         self.roll()
         while self.segments and self.segments[-1].first > position:
             self._disk.remove(self.segments[-1].path)
             self.segments.pop()
+        if self.segments:
+            self._cut_behind(self.segments[-1], position)
         self.next_position = position + 1
         self._unsynced = self.doubtful = False
+
+    def _cut_behind(self, segment: Segment, position: int) -> None:
+        end = max((each.end for each in self.read_segment(segment, Damage()) if each.position <= position), default=0)
+        if end < segment.size:
+            file = self._disk.open(segment.path)
+            try:
+                file.cut(end)
+                file.sync()
+            finally:
+                file.close()
+            segment.size = end
 
     def delete(self, segment: Segment) -> None:
         """Delete one segment, but not the newest. Raises: OSError."""
