@@ -7,6 +7,7 @@ OPS_PORT    ?= 9000
 EVENTS_PORT ?= 5555
 BROKER_PORT ?= 8080
 BRIDGE_PORT ?= 3000
+LOGDRIVER_PORT ?= 9001
 STATE_DIR   ?= .state
 SEED        ?= demo
 ARGS        ?=
@@ -59,7 +60,7 @@ web-or-say:
 
 run: $(VENV)/.run-installed $(WEB_IF_NODE) ## Run a complete demo: make run PROXY_PORT=32804 BROKER_PORT=32810 BRIDGE_PORT=32811 STATE_DIR=/some/dir
 	@exec $(BIN)/tenant-security dev --proxy-port $(PROXY_PORT) --ops-port $(OPS_PORT) --events-port $(EVENTS_PORT) \
-	  --broker-port $(BROKER_PORT) --bridge-port $(BRIDGE_PORT) --state-dir $(STATE_DIR) --seed $(SEED) $(ARGS)
+	  --broker-port $(BROKER_PORT) --bridge-port $(BRIDGE_PORT) --logdriver-port $(LOGDRIVER_PORT) --state-dir $(STATE_DIR) --seed $(SEED) $(ARGS)
 
 test: $(VENV)/.test-installed ## Check the code and run the whole test suite
 	@$(MAKE) --no-print-directory check

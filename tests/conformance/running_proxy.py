@@ -78,13 +78,14 @@ def _masked_faults(ops_url: str) -> list[str]:
 @contextmanager
 def running_proxy(directory: Path) -> Iterator[RunningProxy]:
     """Start the proxy on free ports, wait until it is ready, and at the end demand that SIGTERM stops it cleanly."""
-    api, ops, events, broker, bridge = _free_ports(5)
+    api, ops, events, broker, bridge, logdriver = _free_ports(6)
     state_dir = directory / "state"
     state_dir.mkdir()
     log = directory / "proxy.log"
     arguments = ["dev", "--seed", "conformance", "--state-dir", str(state_dir)]
     arguments += ["--proxy-port", str(api), "--ops-port", str(ops), "--events-port", str(events)]
     arguments += ["--broker-port", str(broker), "--bridge-port", str(bridge)]
+    arguments += ["--logdriver-port", str(logdriver)]
     environment = {**os.environ, "API_KEY": API_KEY, "API_KEY_2": SECOND_API_KEY}
     with log.open("wb") as output:
         process = subprocess.Popen([*_command(), *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT)

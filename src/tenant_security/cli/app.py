@@ -164,13 +164,14 @@ def dev(
     events_port: int = 5555,
     broker_port: int = 8080,
     bridge_port: int = 3000,
+    logdriver_port: int = 9001,
     state_dir: str = ".state",
     host: str = "127.0.0.1",
     seed: Literal["demo", "conformance"] = "demo",
     reset: bool = False,
     kms: str = "local",
 ) -> None:
-    """Run a complete demo on this machine: a vendor, tenants, a local KMS, the broker, the proxy and the bridge.
+    """Run a complete demo on this machine: a vendor, tenants, a local KMS, broker, proxy, logdriver and bridge.
 
     Its configs travel sealed and signed as in production; only the KMS is one that lives in the config itself. The
     API key is that of the environment variable API_KEY, else one is made and printed. Ctrl-C stops everything.
@@ -184,11 +185,13 @@ def dev(
     ops_port
         Port of health and metrics.
     events_port
-        Port where a logdriver fetches security events. Until one runs, this command shows them as log lines.
+        Port where logdrivers fetch security events.
     broker_port
         Port of the broker.
     bridge_port
         Port of the vendor bridge. Its API key is that of the environment variable BRIDGE_API_KEY, else one is made.
+    logdriver_port
+        Port of the logdriver's health and metrics.
     state_dir
         Where the vendor's keys and all that the broker keeps are kept between starts.
     host
@@ -212,6 +215,7 @@ def dev(
             events_port=events_port,
             broker_port=broker_port,
             bridge_port=bridge_port,
+            logdriver_port=logdriver_port,
             state_dir=state_dir,
             host=host,
             seed=seed,

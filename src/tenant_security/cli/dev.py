@@ -1,15 +1,13 @@
 """``tenant-security dev``: a complete system in one process, through the same code as production.
 
-Broker, proxy and bridge run in one event loop. The demo's configs are sealed and signed here, handed in at the broker,
-and fetched by the proxy, as in production; only the KMS is one that lives in the config itself.
+Broker, proxy, logdriver and bridge run in one event loop. The demo's configs are sealed and signed here, handed in at
+the broker, and fetched by the proxy, as in production; only the KMS is one that lives in the config itself.
 """
 
 import asyncio
 import os
 import secrets
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -25,13 +23,13 @@ from tenant_security.broker.pages import Pages
 from tenant_security.broker.settings import BrokerSettings, read_broker_settings
 from tenant_security.cli.demo_kms import DemoKms, demo_kms, read_kms_option
 from tenant_security.cli.dev_history import fill_history
+from tenant_security.cli.dev_logdriver import demo_logdriver
 from tenant_security.cli.dev_owner import invite_owner, let_owner_in
 from tenant_security.cli.dev_seed import demo_admin, seed_broker
 from tenant_security.cli.dev_state import DEV_SETTINGS, FAKES_DIRECTORY, VENDOR, DevState, empty, open_state
-from tenant_security.errors import SettingsError, TenantSecurityError
+from tenant_security.errors import SettingsError
 from tenant_security.outbound.broker import BrokerRefusedError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
-from tenant_security.outbound.event_feed import acknowledge_events, lease_events
 from tenant_security.outbound.flow import Flow, UnreachableError
 from tenant_security.proxy.app import Proxy
 from tenant_security.proxy.listeners import Ports
@@ -40,16 +38,16 @@ from tenant_security.secret import Secret
 from tenant_security.service.logs import configure_logs
 from tenant_security.service.run import Signals, run_daemon
 
-_LEASE_S: Final = 30.0
 _REQUEST_S: Final = 30.0
 _OPTIONS: Final = {
     "TSP_HTTP_BIND_ADDRESS": "--proxy-port (make run PROXY_PORT=...)",
     "TSP_OPS_BIND_ADDRESS": "--ops-port (make run OPS_PORT=...)",
     "TSP_EVENTS_BIND_ADDRESS": "--events-port (make run EVENTS_PORT=...)",
     "BROKER_PORT": "--broker-port (make run BROKER_PORT=...)",
+    "LOGDRIVER_OPS_BIND_ADDRESS": "--logdriver-port (make run LOGDRIVER_PORT=...)",
     "BRIDGE_PORT": "--bridge-port (make run BRIDGE_PORT=...)",
 }
-_PASSED_ON: Final = ("TSP_", "BROKER_", "RUST_LOG", "API_KEY")
+_PASSED_ON: Final = ("TSP_", "BROKER_", "LOGDRIVER_", "RUST_LOG", "API_KEY")
 
 
 class DevOptions(msgspec.Struct, frozen=True):
@@ -60,6 +58,7 @@ class DevOptions(msgspec.Struct, frozen=True):
     events_port: int
     broker_port: int
     bridge_port: int
+    logdriver_port: int
     state_dir: str
     host: str
     seed: str
@@ -129,19 +128,18 @@ async def _main(options: DevOptions, state: DevState, kms: DemoKms) -> None:
                 "CONFIG_BROKER_URL": addresses.broker,
             }
         )
-        settings, identity = read_proxy_settings(
-            {
-                "TSP_HTTP_BIND_ADDRESS": f"{options.host}:{options.proxy_port}",
-                "TSP_OPS_BIND_ADDRESS": f"{options.host}:{options.ops_port}",
-                "TSP_EVENTS_BIND_ADDRESS": f"{options.host}:{options.events_port}",
-                "TSP_CONFIG_CACHE_DIR": str(state.directory / "config-cache"),
-                "TSP_DRAIN_SECONDS": "0",
-                **DEV_SETTINGS,
-                **state.proxy,
-                **given,
-                "CONFIG_BROKER_URL": addresses.broker,
-            }
-        )
+        environ = {
+            "TSP_HTTP_BIND_ADDRESS": f"{options.host}:{options.proxy_port}",
+            "TSP_OPS_BIND_ADDRESS": f"{options.host}:{options.ops_port}",
+            "TSP_EVENTS_BIND_ADDRESS": f"{options.host}:{options.events_port}",
+            "TSP_CONFIG_CACHE_DIR": str(state.directory / "config-cache"),
+            "TSP_DRAIN_SECONDS": "0",
+            **DEV_SETTINGS,
+            **state.proxy,
+            **given,
+            "CONFIG_BROKER_URL": addresses.broker,
+        }
+        settings, identity = read_proxy_settings(environ)
         with _in_options():
             log = configure_logs("bridge", bridge_settings.log_level)
             bridge = BridgeDaemon(bridge_settings, bridge_identity, log, signals)
@@ -150,11 +148,23 @@ async def _main(options: DevOptions, state: DevState, kms: DemoKms) -> None:
             )
         addresses.bridge = f"http://{options.host}:{await _started(group, bridge.run, signals)}"
 
+        async def deliver(events_port: int) -> None:
+            with _in_options():
+                logdriver = demo_logdriver(
+                    environ,
+                    state.directory,
+                    signals,
+                    host=options.host,
+                    events_port=events_port,
+                    ops_port=options.logdriver_port,
+                )
+            await logdriver.run(lambda _port: None)
+
         def ready(ports: Ports) -> None:
             keys = settings.api_key, bridge_settings.api_key
             console.print(_hello(options.host, ports, addresses, state, kms, keys), soft_wrap=True)
             if ports.events is not None:
-                background.append(group.create_task(_show_events(options.host, ports.events, settings.api_key)))
+                background.append(group.create_task(deliver(ports.events)))
 
         try:
             await proxy.run(ready)
@@ -248,7 +258,7 @@ def _hello(  # noqa: PLR0917 - all that there is to say
   API      {base}   (OpenAPI: {base}/openapi.json)
   API key  {key}
   Ops      http://{host}:{ports.ops}/health, /metrics, /live, /ready
-  Events   http://{host}:{ports.events}
+  Events   http://{host}:{ports.events}   (where the logdriver fetches them)
   Broker   {addresses.broker}   (where the tenants come from)
   Web app  {addresses.web}
   Bridge   {addresses.bridge}   (the vendor's REST API; its API key: {bridge_key})
@@ -265,22 +275,5 @@ The vendor's command line works on this broker:
 
   tenant-security tenant list --vendor {state.directory / "vendor"} --broker {addresses.broker}
 
-Ctrl-C stops it. Security events follow as log lines:
+Ctrl-C stops it. Events of tenants without a sink follow as lines of JSON:
 """
-
-
-async def _show_events(host: str, port: int, api_key: Secret[str]) -> None:
-    """Do a logdriver's part until there is one: fetch the events over HTTP and print each as a line."""
-    base = f"http://{host}:{port}"
-    async with Outbound(OutboundLimits(attempt_s=_LEASE_S, shared_s=_LEASE_S)) as outbound:
-        while True:
-            try:
-                leased = await outbound.run(lease_events(base, api_key), deadline_s=_LEASE_S)
-                with suppress(OSError, ValueError):  # nobody reads them: the proxy serves on
-                    for event in leased.events:
-                        sys.stdout.buffer.write(bytes(event) + b"\n")
-                    sys.stdout.buffer.flush()
-                if leased.batch is not None:
-                    await outbound.run(acknowledge_events(base, api_key, leased), deadline_s=_LEASE_S)
-            except (UnreachableError, TenantSecurityError):
-                await asyncio.sleep(1)

@@ -44,6 +44,7 @@ _OURS: Final = frozenset(
         "vendor",
         "service.env",
         "bridge.env",
+        "logdriver",
         "demo-kms.json",
         "snapshot.jsonl",
         "broker.key",
