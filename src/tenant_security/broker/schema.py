@@ -312,6 +312,7 @@ people: Final = Table(
     Column("key_bundle", LargeBinary),
     Column("key_claim", LargeBinary),
     Column("keys_ms", BigInteger),
+    Column("verified_ms", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
     Column("disabled_ms", BigInteger),
     CheckConstraint("email = lower(email)", name="email_is_lower_case"),

@@ -139,3 +139,34 @@ def test_a_route_shows_no_password():
     assert MailRoute.parse("smtps://h").port == 465
     with pytest.raises(ValueError, match="address"):
         sender("nobody")
+
+
+async def test_an_account_in_somebody_elses_name_gives_way_to_the_mailbox(world, tmp_path):
+    mail = Mail(MailRoute.parse(f"file://{tmp_path}/mail"), SENDER)
+    await world.tenant("a")
+    async with inhabited(world, mail=mail) as town:
+        ann = await town.person("ann@example.com")
+        mallory = await town.person("bob@example.com", "owner", "a")
+        by_link = await ann.post(
+            f"{VENDOR}/invitations", {"email": "bob@example.com", "role": "admin", "deliver": "link"}
+        )
+        assert (await Browser(town.made).sign_up(by_link.json["token"])).status == 409
+        assert (await ann.post(f"{VENDOR}/invitations", {"email": "bob@example.com", "role": "admin"})).json["mailed"]
+        bob = Browser(town.made)
+        assert (await bob.sign_up(_token(tmp_path / "mail"))).status == 201
+        assert (await bob.get(f"{VENDOR}/tenants")).status == 200
+        session = (await mallory.get("/api/1/session")).json
+        assert session["person"]["email"].endswith("@unverified.invalid")
+        assert (await mallory.get(f"{VENDOR}/tenants")).status == 403
+        # Bob's address is proved now, and gives way to nobody.
+        (tmp_path / "mail").rename(tmp_path / "read")
+        body = {"email": "bob@example.com", "role": "auditor"}
+        assert (await mallory.post(f"{VENDOR}/tenants/a/invitations", body)).json["mailed"]
+        assert (await Browser(town.made).sign_up(_token(tmp_path / "mail"))).status == 409
+        assert (await bob.post("/api/1/invitations/accept", {"token": _token(tmp_path / "mail")})).status == 200
+
+
+def _token(directory):
+    (path,) = directory.iterdir()
+    text = email.message_from_bytes(path.read_bytes(), policy=email.policy.default).get_content()
+    return fragment(next(line for line in text.splitlines() if line.startswith("http")))["t"]

@@ -225,6 +225,10 @@ async def accept(own: Personal, token: str) -> Organisation:
     )
     if accepted.rowcount != 1:
         raise NotFoundError(_NOT_GOOD)
+    if row.mailed_ms is not None:
+        # The link went to the mailbox alone, so whoever has it reads what is sent there.
+        people = schema.people
+        await own.connection.execute(people.update().where(people.c.id == own.person).values(verified_ms=own.now_ms))
     await memberships.add(change, organisation, own.person, row.role)
     if organisation.tenant:
         tenants = schema.tenants

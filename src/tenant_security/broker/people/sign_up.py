@@ -26,6 +26,7 @@ from tenant_security.broker.refusals import ConflictError, NotAllowedNowError
 from tenant_security.wire.people_api import AuthenticatorBegun, BeginSignUp, Begun, SignUp
 
 _ISSUER: Final = "Tenant Security"
+_NOBODYS_DOMAIN: Final = "unverified.invalid"
 
 
 class Made(NamedTuple):
@@ -48,7 +49,7 @@ async def begin(broker: Broker, said: BeginSignUp) -> Begun | AuthenticatorBegun
             email = said.email.lower()
         else:
             email = (await invitations.find(connection, said.token, broker.now_ms())).email
-        await _require_new(connection, email)
+        await _require_free(connection, email, said.token)
     ceremony = Ceremony(
         "sign-up",
         broker.now_ms() + ceremonies.SIGN_UP_LIFE_MS,
@@ -86,7 +87,9 @@ async def finish(broker: Broker, said: SignUp, origin: Origin) -> Made:
         hashed = await broker.web.passphrases.hashed(said.passphrase or "")
     async with personal(broker.database, Actor("person", ceremony.person, ceremony.name)) as own:
         await ceremonies.use(own.connection, ceremony, own.now_ms)
-        await _require_new(own.connection, ceremony.email)
+        squatter = await _require_free(own.connection, ceremony.email, said.token)
+        if squatter is not None:
+            await _give_way(own, squatter, ceremony.email)
         await own.connection.execute(
             schema.people.insert().values(
                 id=own.person, email=ceremony.email, name=ceremony.name, created_ms=own.now_ms
@@ -125,7 +128,32 @@ async def set_passphrase(broker: Broker, own: Personal, hashed: str, secret: str
     return await authenticators.new_recovery_codes(own.connection, own.person)
 
 
-async def _require_new(connection: AsyncConnection, email: str) -> None:
-    people = schema.people
-    if (await connection.execute(sa.select(people.c.id).where(people.c.email == email))).first() is not None:
+async def _require_free(connection: AsyncConnection, email: str, token: str) -> str | None:
+    """Check that an address can be somebody's who brings this token.
+
+    An account that was made with a link which somebody brought along says nothing about the address; a link that came
+    by mail does. So an account whose address nobody ever verified gives way to it, and whoever made it with somebody
+    else's address keeps nobody out. Returns: the account that has to give way.
+    Raises: ConflictError when there is an account.
+    """
+    people, invited = schema.people, schema.invitations
+    found = await connection.execute(sa.select(people.c.id, people.c.verified_ms).where(people.c.email == email))
+    account = found.one_or_none()
+    if account is None:
+        return None
+    mailed = await connection.execute(
+        sa.select(invited.c.mailed_ms).where(invited.c.token_hash == invitations.hashed(token))
+    )
+    if account.verified_ms is not None or mailed.scalar_one_or_none() is None:
         raise ConflictError("there is an account of this address: sign in, then accept the invitation")
+    return str(account.id)
+
+
+async def _give_way(own: Personal, account: str, email: str) -> None:
+    """Take an address from an account that never proved it."""
+    people = schema.people
+    other = Personal(own.changes, account)
+    await other.record("account.lose-address", detail={"email": email})
+    await own.connection.execute(
+        people.update().where(people.c.id == account).values(email=f"{account}@{_NOBODYS_DOMAIN}")
+    )

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("key_bundle", sa.LargeBinary(), nullable=True),
         sa.Column("key_claim", sa.LargeBinary(), nullable=True),
         sa.Column("keys_ms", sa.BigInteger(), nullable=True),
+        sa.Column("verified_ms", sa.BigInteger(), nullable=True),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("disabled_ms", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("email = lower(email)", name=op.f("ck_people_email_is_lower_case")),
