@@ -13,7 +13,7 @@ from tenant_security import __version__
 from tenant_security.directory.open_source import BROKER_LIMITS, broker_account, open_source
 from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.directory.source import SnapshotSource
-from tenant_security.directory.tenants import TenantDirectory
+from tenant_security.directory.tenants import ConfigHandle, TenantDirectory
 from tenant_security.errors import SettingsError
 from tenant_security.kms.caller import KmsCallRecord
 from tenant_security.outbound.driver import Outbound, OutboundLimits
@@ -40,7 +40,6 @@ from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.outbox import EventQueue, Outbox
 from tenant_security.proxy.secret_store import NoSecretStore, SecretFile, SecretStore
 from tenant_security.proxy.settings import ProxySettings, WhenFull
-from tenant_security.proxy.several import WrapWithKms
 from tenant_security.proxy.status import Parts, add_gauges, health_of, stage_of
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.proxy.tracing import App, open_tracing
@@ -54,6 +53,7 @@ from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.service.tls import OwnTls
 from tenant_security.trust.refusal import SnapshotRefusedError
+from tenant_security.wire.kms_check import CheckReport
 from tenant_security.wire.service_env import ServiceCredentials
 
 _SWEEP_S: Final = 60.0
@@ -166,14 +166,9 @@ class Proxy:
         ``on_ready`` is told once the first tenants are loaded, ``on_withdrawn`` when the vendor has revoked us.
         """
         self._on_withdrawn = on_withdrawn
-        limits = OutboundLimits(
-            connect_s=self._settings.kms_connect_s,
-            attempt_s=self._settings.kms_attempt_s,
-            connections=self._settings.kms_at_once,
-        )
         with closing(self._store):
             async with (
-                self._outbound(limits, egress=self._settings.egress) as outbound,
+                self._outbound(self._kms_limits(), egress=self._settings.egress) as outbound,
                 Outbound(BROKER_LIMITS) as to_broker,
                 asyncio.TaskGroup() as group,
             ):
@@ -188,6 +183,13 @@ class Proxy:
                 with closing(source):
                     await self._serve(outbound, to_broker, source, background, on_ready)
                 background.cancel()
+
+    def _kms_limits(self) -> OutboundLimits:
+        return OutboundLimits(
+            connect_s=self._settings.kms_connect_s,
+            attempt_s=self._settings.kms_attempt_s,
+            connections=self._settings.kms_at_once,
+        )
 
     async def _serve(
         self,
@@ -213,7 +215,15 @@ class Proxy:
             activity=activity,
             strict=settings.events_when_full is WhenFull.REFUSE,
         )
-        calls = KmsCalls(settings, outbound, self._observe_kms, log, activity, note=self._observed.spares.add)
+        calls = KmsCalls(
+            settings,
+            outbound,
+            self._observe_kms,
+            log,
+            activity,
+            note=self._observed.spares.add,
+            open_outbound=lambda: self._outbound(self._kms_limits(), egress=settings.egress),
+        )
         kms, opened = calls.port(), calls.opened
         leases = LeaseBook(
             kms,
@@ -308,7 +318,7 @@ class Proxy:
             await self._start(api, background)
             background.start(refresher.run())
             if activity is not None:
-                self._talk_with_broker(to_broker, background, recorder.instance, activity, kms, parts)
+                self._talk_with_broker(to_broker, background, recorder.instance, activity, calls.test, parts)
             self._stage = Stage.READY
             log.info("proxy ready", tenants=len(refresher.current), snapshot=refresher.current.version)
             on_ready(ports)
@@ -321,7 +331,7 @@ class Proxy:
         background: Background,
         instance: str,
         activity: Activity,
-        kms: WrapWithKms,
+        test: Callable[[ConfigHandle], Awaitable[CheckReport]],
         parts: Parts,
     ) -> None:
         """Report now and then, and do what the broker asks for."""
@@ -341,7 +351,7 @@ class Proxy:
             runner(to_broker),
             segment=self._credentials.segment_id,
             directory=lambda: parts.refresher.current,
-            kms=kms,
+            test=test,
             instance=instance,
             log=self._log,
         )

@@ -13,6 +13,7 @@ from tenant_security.directory.tenants import ConfigHandle
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.caller import KmsCaller, KmsCallRecord
 from tenant_security.kms.catalog import open_key
+from tenant_security.kms.check import check, report_unreadable
 from tenant_security.kms.provider import KmsContext, KmsKey
 from tenant_security.kms.resilience import CallLimits
 from tenant_security.outbound.driver import Outbound
@@ -22,6 +23,8 @@ from tenant_security.proxy.settings import ProxySettings
 from tenant_security.proxy.several import WrapWithKms
 from tenant_security.service.metrics import Metrics
 from tenant_security.wire.kms.local import LocalKmsConfig
+from tenant_security.wire.kms_check import CheckReport
+from tenant_security.wire.kms_configs import KmsConfig
 
 _MOST_TOLD: Final = 200
 """How many different codes are told of: a peer may make up as many as it likes."""
@@ -39,6 +42,7 @@ class KmsCalls:
         activity: Activity | None,
         *,
         note: Callable[[str], None],
+        open_outbound: Callable[[], Outbound],
     ) -> None:
         self._allow_local = settings.allow_local_kms
         self._own_identity = settings.own_identity
@@ -48,6 +52,7 @@ class KmsCalls:
         self._told: set[tuple[str, str]] = set()
         self._activity = activity
         self._note = note
+        self._open_outbound = open_outbound
         self._caller = KmsCaller(
             outbound,
             CallLimits(
@@ -135,20 +140,35 @@ class KmsCalls:
             "reason",
         )
 
+    async def test(self, sealed: ConfigHandle) -> CheckReport:
+        """Test a config over connections of its own: what was learnt of it before, good or bad, does not count."""
+        try:
+            config = self._allowed(sealed)
+        except TenantSecurityError as fault:
+            return report_unreadable(fault)
+        async with self._open_outbound() as outbound:
+            return await check(config, outbound, self._context(sealed))
+
     def _open(self, sealed: ConfigHandle) -> KmsKey:
-        config = sealed.open()
+        config = self._allowed(sealed)
         if isinstance(config, LocalKmsConfig):
-            if not self._allow_local:
-                raise TenantSecurityError(
-                    Code.KMS_CONFIGURATION_INVALID,
-                    "This KMS configuration is of the local KMS, which this proxy does not allow; "
-                    "it is meant for development (TSP_ALLOW_LOCAL_KMS)",
-                )
             self._log.warning("a config of the local KMS is in use: its key is not in anybody's custody")
-        context = KmsContext(
+        return open_key(config, self._context(sealed))
+
+    def _allowed(self, sealed: ConfigHandle) -> KmsConfig:
+        config = sealed.open()
+        if isinstance(config, LocalKmsConfig) and not self._allow_local:
+            raise TenantSecurityError(
+                Code.KMS_CONFIGURATION_INVALID,
+                "This KMS configuration is of the local KMS, which this proxy does not allow; "
+                "it is meant for development (TSP_ALLOW_LOCAL_KMS)",
+            )
+        return config
+
+    def _context(self, sealed: ConfigHandle) -> KmsContext:
+        return KmsContext(
             now=lambda: datetime.now(UTC),
             vendor_owned=sealed.shared,
             identities=self._own_identity,
             environ=os.environ if sealed.shared and self._own_identity else {},
         )
-        return open_key(config, context)
