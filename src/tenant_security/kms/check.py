@@ -16,8 +16,9 @@ from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.catalog import open_key
 from tenant_security.kms.gcp import private_key
 from tenant_security.kms.needs import Needs, needs_of
+from tenant_security.kms.own_identity import NO_IDENTITY
 from tenant_security.kms.provider import KEY_BYTES, KmsContext, KmsFaultError, KmsKey, unreachable
-from tenant_security.kms.remedies import WAY_THERE, remedy_of
+from tenant_security.kms.remedies import NO_IDENTITY_HERE, WAY_THERE, remedy_of
 from tenant_security.outbound.flow import Flow, Reason, UnreachableError
 from tenant_security.wire.kms.gcp import GcpKmsConfig
 from tenant_security.wire.kms.local import LocalKmsConfig
@@ -133,6 +134,8 @@ class _Attempt:
         provider_code, request_id = "", ""
         if isinstance(fault, KmsFaultError) and reason is None:
             provider_code, request_id = fault.provider_code, fault.request_id
+            if provider_code in NO_IDENTITY:
+                remedy, fixer = NO_IDENTITY_HERE
         self._finding = CheckFinding(
             self.step, int(fault.code), fault.message, remedy, fixer, provider_code, request_id
         )

@@ -61,10 +61,11 @@ def needs_of(config: KmsConfig) -> Needs:
 
 def _aws(config: AwsKmsConfig) -> Needs:
     role, key = config.credentials.role_arn, config.key_path.key_id
+    signer = "the proxy's own role" if config.credentials.workload_identity else "the access key"
     sign_in: tuple[str, ...] = ()
     if role is not None:
-        sign_in = (f"sts:AssumeRole on {role}, in the access key's policy and in the role's trust policy",)
-    identity = "the access key" if role is None else "the role"
+        sign_in = (f"sts:AssumeRole on {role}, in {signer}'s policy and in the role's trust policy",)
+    identity = signer if role is None else "the role"
     return Needs(identity, sign_in, f"kms:Encrypt on {key}", f"kms:Decrypt on {key}")
 
 

@@ -13,6 +13,9 @@ OWN_IDENTITIES: Final = frozenset({"aws", "azure", "gcp", "vault"})
 """The providers at which a platform can vouch for the proxy."""
 
 
+NO_IDENTITY: Final = frozenset({"OwnIdentity", "TokenFile"})
+"""What stands in logs in place of a provider's code where the platform gives the proxy no identity that works."""
+
 NOBODY: Final[frozenset[str]] = frozenset()
 
 

@@ -39,6 +39,11 @@ _BY_CODE: Final[Mapping[Code, Remedy]] = {
     Code.UNKNOWN_ERROR: Remedy("Set the clock of the service that was asked, and try again.", "operator"),
 }
 
+NO_IDENTITY_HERE: Final = Remedy(
+    "The platform of the service that was asked gives it no identity that works: the problem says what is missing.",
+    "operator",
+)
+
 _OTHER_PEER: Final = Remedy(
     "What answers at this address is no such KMS: check the address and what stands in between.", "owner"
 )

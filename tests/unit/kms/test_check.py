@@ -8,6 +8,7 @@ import pytest
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.check import check, report_unreadable
 from tenant_security.kms.needs import needs_of
+from tenant_security.kms.own_identity import NO_IDENTITY
 from tenant_security.kms.provider import KmsContext, KmsFaultError
 from tenant_security.kms.remedies import WAY_THERE, remedy_of
 from tenant_security.outbound.flow import Flow, Reason, Request, Response, UnreachableError
@@ -140,6 +141,15 @@ async def test_every_fault_has_a_remedy_and_keeps_what_the_provider_said(code):
     assert report.finding.code == code
     assert report.finding.remedy
     assert (report.finding.provider_code, report.finding.request_id) == ("TheirCode", "r-1")
+
+
+@pytest.mark.parametrize("code", sorted(NO_IDENTITY))
+async def test_an_identity_that_the_platform_does_not_give_is_the_operators_to_mend(code):
+    fault = KmsFaultError(Code.KMS_AUTHORIZATION_FAILED, "words", provider="aws", provider_code=code)
+    report = await checked("aws", fault)
+
+    assert report.finding is not None
+    assert report.finding.fixer == "operator"
 
 
 async def test_a_missing_permission_is_named_exactly():
