@@ -249,7 +249,8 @@ def _forget_in_child() -> None:
         each.forked()
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+if hasattr(os, "register_at_fork"):  # where there is no fork there is nothing to forget
+    os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def _reason(failure: Exception) -> Reason:  # noqa: PLR0911 - one line for each kind
