@@ -46,7 +46,7 @@ def test_files_are_what_the_manifest_of_hashes_says(stack: Stack, built_app: Pat
         served = {name: client.get(f"/{name}").content for name in said["files"]}
     assert {name: hashlib.sha256(body).hexdigest() for name, body in served.items()} == said["files"]
     on_disk = {path.relative_to(built_app).as_posix() for path in built_app.rglob("*") if path.is_file()}
-    assert on_disk - {"hashes.json", "icon.svg"} == set(said["files"])
+    assert on_disk - {"hashes.json"} == set(said["files"])
     page = served["index.html"].decode()
     for tag in re.findall(r"<(?:script|link rel=\"stylesheet\")[^>]*>", page):
         name = re.search(r"(?:src|href)=\"/([^\"]+)\"", tag)

@@ -5,14 +5,17 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from tests.conformance.toolchains import installed_node
 
 from tenant_security.directory.verify import SnapshotVerifier
 from tenant_security.wire.kms.aws import AwsKmsConfig
+from tenant_security.wire.kms_configs import KmsConfig, decode_kms_config
 from tenant_security.wire.service_env import credentials_from_env, parse_env
+from tenant_security.wire.sink_configs import SinkConfig, decode_sink_config
+from tenant_security.wire.sinks.stdout import StdoutSinkConfig
 
 WEB = Path(__file__).parents[2] / "web"
 
@@ -24,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     done = subprocess.run(
         [node, "node_modules/vitest/vitest.mjs", "run", "--no-color"],
         cwd=WEB,
-        env={**os.environ, "MADE_HERE": str(out)},
+        env={**os.environ, "MADE_HERE": str(out), "CONFIGS_HERE": str(out.with_name("configs.json"))},
         capture_output=True,
         text=True,
         timeout=240,
@@ -32,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     read: dict[str, Any] = json.loads(out.read_text("utf-8"))
-    return read
+    return {**read, "configs": json.loads(out.with_name("configs.json").read_text("utf-8"))}
 
 
 @pytest.mark.toolchain
@@ -66,3 +69,11 @@ def test_what_was_altered_on_the_way_does_not_open(made: dict[str, Any]) -> None
     )
     verifier.add(lines[1:])
     assert list(verifier.finish().quarantined) == [made["tenant"]]
+
+
+@pytest.mark.toolchain
+def test_what_every_form_makes_is_a_config_that_is_read_here(made: dict[str, Any]) -> None:
+    kms = [decode_kms_config(json.dumps(each).encode()) for each in made["configs"]["kms"]]
+    sinks = [decode_sink_config(json.dumps(each).encode()) for each in made["configs"]["sinks"]]
+    assert {type(each) for each in kms} == set(get_args(KmsConfig))
+    assert {type(each) for each in sinks} == set(get_args(SinkConfig)) - {StdoutSinkConfig}

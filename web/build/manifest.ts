@@ -1,12 +1,14 @@
 /** Says what was built: the hash of every file, integrity on every tag, and the licences of what is inside. */
 
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Plugin } from "vite";
 
 const PAGE = "index.html";
+/** Files that are copied as they are. */
+const PUBLIC = new URL("../public", import.meta.url).pathname;
 const TAG = /<(?:script|link)\b[^>]*?\b(?:src|href)="\/([^"]+\.(?:js|css))"[^>]*?>/g;
 
 function digest(algorithm: string, content: string | Uint8Array, as: "hex" | "base64"): string {
@@ -41,6 +43,9 @@ export function manifest(): Plugin {
                 );
                 const licenses = licensesOf(modules);
                 const files: Record<string, string> = {};
+                for (const name of readdirSync(PUBLIC)) {
+                    files[name] = digest("sha256", readFileSync(join(PUBLIC, name)), "hex");
+                }
                 for (const name of Object.keys(bundle).sort()) {
                     files[name] = digest("sha256", content(name), "hex");
                 }

@@ -71,8 +71,15 @@ const AWS_KEYS: readonly FieldAsked[] = [
     },
 ];
 
-function sink(given: Omit<Provider, "fixed" | "fields"> & { fields: readonly FieldAsked[] }): Provider {
-    return { ...given, fixed: { version: 1 }, fields: [...given.fields, OUTCOME, FORMAT] };
+function receiver(port: string): readonly FieldAsked[] {
+    return [
+        { at: "host", label: "Host", hint: "Of your receiver; its certificate must name it.", placeholder: "logs.acme.example", check: matches(/^[A-Za-z0-9.:-]{1,253}$/, "A host name, without a port.") },
+        { at: "port", label: "Port", hint: `${port} when left empty.`, optional: true, as: "number", check: matches(/^\d{1,5}$/, "A number.") },
+    ];
+}
+
+function sink({ noFormat, ...given }: Omit<Provider, "fixed"> & { noFormat?: boolean }): Provider {
+    return { ...given, fixed: { version: 1 }, fields: [...given.fields, OUTCOME, ...(noFormat ? [] : [FORMAT])] };
 }
 
 const byKey = (values: Readonly<Record<string, string>>) => values["auth.type"] !== "password";
@@ -186,6 +193,61 @@ export const SINKS: readonly Provider[] = [
         what: "Compressed files in a bucket",
         fields: [REGION, { at: "bucket", label: "Bucket", hint: "It must exist.", check: matches(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "3 to 63 small letters, digits, dots and dashes.") }, { at: "prefix", label: "Prefix", hint: "With a slash at its end.", placeholder: "logs/", optional: true, check: matches(/\/$/, "It ends with a slash.") }, ...AWS_KEYS],
         steps: [{ title: "Allow one call", text: "s3:PutObject, below the prefix." }],
+    }),
+    sink({
+        type: "AWS_SECURITY_LAKE",
+        name: "Amazon Security Lake",
+        mark: "ASL",
+        what: "Custom sources, in OCSF",
+        noFormat: true,
+        fields: [
+            REGION,
+            { at: "bucket", label: "Bucket", hint: "The lake's, in this region.", placeholder: "aws-security-data-lake-…", check: matches(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "3 to 63 small letters, digits, dots and dashes.") },
+            { at: "accountId", label: "Account", hint: "That the events are from.", check: matches(/^\d{12}$/, "Twelve digits.") },
+            { at: "source", label: "Source's name", hint: "tenant-security when left empty.", optional: true, check: matches(/^[\w.-]{1,60}$/, "Letters, digits, dots and dashes.") },
+            ...AWS_KEYS,
+        ],
+        steps: [{ title: "Make custom sources", text: "In Security Lake: one custom source for each OCSF class, named as below with the class's number behind." }],
+    }),
+    sink({
+        type: "SYSLOG",
+        name: "Syslog over TLS",
+        mark: "Sy",
+        what: "Best effort: nobody acknowledges",
+        fields: [...receiver("6514"), AUTHORITIES],
+        steps: [{ title: "Mind what it promises", text: "Plain syslog is never acknowledged: when your receiver dies, what was on its way is lost. RELP is acknowledged; take it where you can." }],
+    }),
+    sink({
+        type: "RELP",
+        name: "RELP over TLS",
+        mark: "RE",
+        what: "Syslog that is acknowledged",
+        fields: [...receiver("2514"), AUTHORITIES],
+        steps: [{ title: "Open a receiver", text: "In rsyslog: imrelp with TLS, on a port that the vendor's logdriver can reach." }],
+    }),
+    sink({
+        type: "KAFKA",
+        name: "Apache Kafka",
+        mark: "Ka",
+        what: "A topic; where the vendor allows it",
+        fields: [
+            { at: "brokers", label: "Brokers", hint: "Some of them, with ports, separated by spaces.", placeholder: "kafka-1.acme.example:9093", as: "list", check: matches(/^\S+:\d+(\s+\S+:\d+)*$/, "host:port, separated by spaces.") },
+            { at: "topic", label: "Topic", hint: "It must exist.", check: matches(/^[\w.-]{1,249}$/, "Letters, digits, dots and dashes.") },
+            {
+                at: "sasl.mechanism",
+                label: "Sign in with",
+                hint: "As your cluster wants it.",
+                choices: [
+                    ["SCRAM-SHA-512", "SCRAM-SHA-512"],
+                    ["SCRAM-SHA-256", "SCRAM-SHA-256"],
+                    ["PLAIN", "PLAIN"],
+                ],
+            },
+            { at: "sasl.username", label: "User", hint: "That may write into this topic." },
+            { at: "sasl.password", label: "Password", hint: SECRET_HINT, secret: true },
+            AUTHORITIES,
+        ],
+        steps: [],
     }),
     sink({
         type: "SUMO_LOGIC",

@@ -113,7 +113,7 @@ async def put_proof(own: Personal, invitation: str, proof: words.Signed) -> None
         raise NotAllowedNowError("make your keys first")
     change = await own.changes.of(row.vendor)
     organisation = await _organisation_of(own.connection, row)
-    authors = await _authors(own.connection, organisation)
+    authors = await authors_of(own.connection, organisation)
     try:
         invited = verify_invitation(
             stored_document(row.signed),
@@ -142,7 +142,7 @@ async def author_lines(connection: AsyncConnection, organisation: Organisation) 
         )
         .order_by(people.c.name, people.c.id)
     )
-    authors = await _authors(connection, organisation)
+    authors = await authors_of(connection, organisation)
     table = schema.invitations
     accepted = await connection.execute(
         sa.select(table)
@@ -197,7 +197,7 @@ def _author_line(
     )
 
 
-async def _authors(connection: AsyncConnection, organisation: Organisation) -> Authors:
+async def authors_of(connection: AsyncConnection, organisation: Organisation) -> Authors:
     """Read who may sign for an organisation."""
     trust = await vendor_trust(connection, organisation.vendor)
     if organisation.tenant_id is None:

@@ -18,11 +18,12 @@ from tenant_security.broker.callers import Role
 from tenant_security.broker.database import Change
 from tenant_security.broker.listings import created_by
 from tenant_security.broker.people import memberships
+from tenant_security.broker.people.claims import authors_of
 from tenant_security.broker.people.organisations import Organisation
 from tenant_security.broker.people.personal import Personal
 from tenant_security.broker.public_address import PublicAddress
 from tenant_security.broker.refusals import NotAllowedNowError, NotFoundError
-from tenant_security.broker.trusted import refused, stored, vendor_trust
+from tenant_security.broker.trusted import refused, stored
 from tenant_security.trust.enrolments import verify_invitation
 from tenant_security.trust.refusal import BadEntryError
 from tenant_security.wire import snapshot as words
@@ -55,10 +56,10 @@ async def invite(change: Change, organisation: Organisation, new: NewInvitation)
     await _withdraw_open(change, organisation, email)
     await _require_sensible(change.connection, organisation, email, new.role, change.now_ms)
     if new.signed is not None:
-        trust = await vendor_trust(change.connection, change.vendor)
+        authors = await authors_of(change.connection, organisation)
         try:
             said = verify_invitation(
-                new.signed, trust.authors, vendor=organisation.vendor, tenant=organisation.in_audit, email=email
+                new.signed, authors, vendor=organisation.vendor, tenant=organisation.in_audit, email=email
             )
         except BadEntryError as why:
             raise refused(why) from None

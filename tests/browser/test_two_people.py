@@ -1,0 +1,129 @@
+"""A tenant with two people: a second one joins, changes wait for the other, destinations do not, and roles hold."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Browser, expect
+from tests.browser.people import Person
+from tests.browser.stack import Stack
+from tests.browser.test_the_whole_way import TENANT, VENDOR, accept, add_local_key, invite, make_service, set_up
+
+pytestmark = [pytest.mark.toolchain, pytest.mark.xdist_group("browser")]
+
+HOME = f"/v/{VENDOR}/t/{TENANT}"
+
+
+class World(NamedTuple):
+    """The vendor's owner and two people of one tenant."""
+
+    ann: Person
+    bo: Person
+    kim: Person
+
+
+def let_in(ann: Person, name: str) -> None:
+    ann.go(f"/v/{VENDOR}/tenants/{TENANT}")
+    ann.press("Let the key in")
+    ann.sees(f"{name} can sign now.")
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack, browser: Browser) -> Iterator[World]:
+    ann, bo, kim = (Person(browser, stack.url) for _ in range(3))
+    for person in (ann, bo, kim):
+        person.give_passkey()
+    set_up(ann)
+    stack.start_proxy(make_service(ann, "production-eu"))
+    accept(bo, invite(ann, TENANT, "Globex", "bo@globex.example"), "Bo")
+    let_in(ann, "Bo")
+    add_local_key(bo, "Globex's own", "A" * 43 + "=")
+    bo.go(f"{HOME}/people")
+    bo.press("Invite somebody")
+    bo.type("E-mail address", "kim@globex.example")
+    bo.page.get_by_label("Role", exact=True).select_option("owner")
+    bo.press("Invite", exact=True)
+    link = bo.page.locator("[data-test=invitation-link]").inner_text().strip()
+    bo.press("Done")
+    accept(kim, link, "Kim")
+    let_in(ann, "Kim")
+    yield World(ann, bo, kim)
+    for person in (ann, bo, kim):
+        person.context.close()
+
+
+def test_a_change_of_keys_waits_for_the_other_person(world: World) -> None:
+    bo, kim = world.bo, world.kim
+    bo.go(f"{HOME}/approvals")
+    bo.page.get_by_role("switch").click()
+    bo.press("Ask for two")
+    bo.sees("Saved.")
+    bo.go(f"{HOME}/kms")
+    bo.page.get_by_role("switch", name="Leasing").click()
+    bo.press("Turn on")
+    bo.sees("It takes effect when a second person approves it.")
+    expect(bo.page.get_by_role("switch", name="Leasing")).not_to_be_checked()
+    bo.go(f"{HOME}/approvals")
+    bo.sees("waiting")
+    expect(bo.page.get_by_role("button", name="Approve")).to_have_count(0)
+    kim.go(f"{HOME}/approvals")
+    kim.press("Approve")
+    kim.sees("It takes effect now.")
+    kim.go(f"{HOME}/kms")
+    expect(kim.page.get_by_role("switch", name="Leasing")).to_be_checked()
+
+
+def test_a_change_that_is_refused_changes_nothing(world: World) -> None:
+    bo, kim = world.bo, world.kim
+    kim.go(f"{HOME}/kms")
+    kim.press("Disable")
+    kim.page.get_by_role("dialog").get_by_role("button", name="Disable").click()
+    kim.sees("It takes effect when a second person approves it.")
+    bo.go(f"{HOME}/approvals")
+    bo.press("Refuse")
+    bo.sees("Nothing changes.")
+    bo.go(f"{HOME}/kms")
+    expect(bo.page.get_by_text("primary", exact=True)).to_be_visible()
+
+
+def test_a_destination_is_sealed_and_stored_at_once(world: World) -> None:
+    bo = world.bo
+    bo.go(f"{HOME}/destinations/new")
+    bo.press("Webhook")
+    bo.type("Name", "Our SIEM")
+    bo.type("Address", "https://hooks.globex.example/tenant-security")
+    bo.press("Make one")
+    bo.press("Seal and store")
+    bo.sees("Does it arrive?")
+    bo.press("Done")
+    expect(bo.page.get_by_role("heading", name="Our SIEM")).to_be_visible()
+    world.kim.go(f"{HOME}/destinations")
+    world.kim.sees("Our SIEM")
+    world.kim.press("Remove")
+    world.kim.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    world.kim.sees("See every use of your keys")
+
+
+def test_an_auditor_reads_and_is_offered_nothing_to_change(world: World) -> None:
+    bo, kim = world.bo, world.kim
+    bo.go(f"{HOME}/people")
+    bo.page.get_by_label("Role of Kim").select_option("auditor")
+    bo.sees("Changed.")
+    kim.go(f"{HOME}/kms")
+    kim.sees("Globex's own")
+    expect(kim.page.get_by_role("button", name="Disable")).to_have_count(0)
+    expect(kim.page.get_by_role("link", name="Add a KMS key")).to_have_count(0)
+    bo.page.get_by_label("Role of Kim").select_option("owner")
+
+
+def test_the_last_owner_cannot_be_made_less(world: World) -> None:
+    ann = world.ann
+    ann.go(f"/v/{VENDOR}/people")
+    ann.sees("Ann")
+    expect(ann.page.get_by_label("Role of Ann")).to_have_count(0)
+
+
+def test_no_page_broke_the_policy_or_threw(world: World) -> None:
+    for person in world:
+        assert person.violations() == []
+        assert person.troubles == []
