@@ -32,8 +32,8 @@ class FrameConnection:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_MOMENT_S):
-                await self._reader.read(1)
-                raise ConnectionResetError("the receiver hung up")
+                if not await self._reader.read(1):
+                    raise ConnectionResetError("the receiver hung up")
 
     async def send(self, messages: Sequence[Message], within_s: float) -> list[Unsent | None]:  # noqa: ARG002 - the caller's
         """Write all frames and wait until the system has taken them. Raises: OSError."""
