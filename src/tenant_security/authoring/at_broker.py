@@ -169,7 +169,7 @@ class AtBroker:
             if change is None:
                 return False
             try:
-                yield from self.ask("PUT", f"{self.tenant_path(tenant)}/documents", type(None), change)
+                yield from self.put(tenant, change)
             except BrokerRefusedError as refused:
                 if refused.status != _CONFLICT or attempt == _ATTEMPTS - 1:
                     raise
@@ -177,14 +177,26 @@ class AtBroker:
                 return True
         raise AssertionError("unreachable")
 
+    def put(self, tenant: str, change: api.TenantChange) -> Flow[None]:
+        """Hand in a tenant's next version."""
+        yield from self.ask("PUT", f"{self.tenant_path(tenant)}/documents", type(None), change)
+
     def next_version(
-        self, before: api.TenantDocuments, decide: Callable[[Roster], object], kinds: "Mapping[int, Labels]"
+        self,
+        before: api.TenantDocuments,
+        decide: Callable[[Roster], object],
+        kinds: "Mapping[int, Labels]",
+        *,
+        also: Iterable[int] = (),
     ) -> Flow[api.TenantChange | None]:
-        """Return a tenant's next version as ``decide`` makes it, without handing it in; None when nothing changes."""
+        """Return a tenant's next version as ``decide`` makes it, without handing it in; None when nothing changes.
+
+        ``also`` are numbers of configs of the vendor that are about to be there.
+        """
         segments = self.segments_of(before.tags)
         roster = Roster(self.vendor, segment=segments[0].id)
         shared = yield from self.every("/configs", api.Config)
-        roster.known_shared.update(each.id for each in shared)
+        roster.known_shared.update((*(each.id for each in shared), *also))
         old = _entry(before)
         if old is not None:
             roster.tenants[before.tenant] = old
@@ -235,6 +247,7 @@ class AtBroker:
             leasing_required=record.leasing_required,
             version=record.version,
             configs=entry.configs.values(),
+            spares=record.spares,
         )
 
     def wrap_for_tags(self, tenant: str) -> Flow[bool]:
@@ -306,8 +319,10 @@ class AtBroker:
         """Say whether tenants' records may lease with a config of the vendor."""
         yield from self.ask("PATCH", f"/configs/{number}", api.Config, _Allowed(allowed))
 
-    def put_shared(self, number: int, config_json: bytes, *, name: str = "", leasing: bool = False) -> Flow[bool]:
-        """Make or change a config of the vendor, and return whether anything changed."""
+    def put_shared(
+        self, number: int, config_json: bytes, *, name: str = "", leasing: bool = False, dry: bool = False
+    ) -> Flow[bool]:
+        """Make or change a config of the vendor, and return whether anything changed; with ``dry``, would change."""
         labels = Labels(config_type(config_json), name, leasing)
         roster = Roster(self.vendor)
         known = yield from self.every("/configs", api.Config)
@@ -318,6 +333,8 @@ class AtBroker:
                 return False
         else:
             roster.put_shared(number, config_json)
+        if dry:
+            return True
         offered = self.sealed(roster.shared[number], self.vendor.segments, labels, leasing=leasing)
         yield from self.ask("PUT", "/configs", api.Config, offered)
         return True

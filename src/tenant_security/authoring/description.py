@@ -28,14 +28,17 @@ Source: docs/formats-trust.md, "Description of tenants".
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+import yaml
 
 from tenant_security.authoring.roster import Roster, assign
 from tenant_security.errors import TenantSecurityError
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.sink_configs import SinkConfigError
+
+_YAML: Final = frozenset({".yaml", ".yml"})
 
 
 class DescribedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -103,17 +106,19 @@ def read_description(path: Path) -> Description:
 
 
 def read_loose(path: Path) -> Any:
-    """Read a file that people write, TOML or JSON by its suffix, without asking what it says.
+    """Read a file that people write, TOML, JSON or YAML by its suffix, without asking what it says.
 
     Raises: DescriptionError.
     """
     try:
         text = path.read_text("utf-8")
+        if path.suffix in _YAML:
+            return yaml.safe_load(text)
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as failure:
         raise DescriptionError([f"{path} cannot be read: {failure.strerror}"]) from None
-    except (ValueError, RecursionError) as malformed:
-        language = "JSON" if path.suffix == ".json" else "TOML"
+    except (ValueError, RecursionError, yaml.YAMLError) as malformed:
+        language = "YAML" if path.suffix in _YAML else "JSON" if path.suffix == ".json" else "TOML"
         raise DescriptionError([f"{path} is not {language}: {malformed}"]) from None
 
 
@@ -144,7 +149,7 @@ def apply_description(description: Description, roster: Roster, beside: Path) ->
             problems.append(f"tenant {tenant.id!r} is described twice")
         seen.add(tenant.id)
         try:
-            if _put_tenant(tenant, roster, beside):
+            if put_described(tenant, roster, beside):
                 changed.append(f"tenant {tenant.id!r}")
         except (TenantSecurityError, SinkConfigError, ValueError) as wrong:
             problems.append(f"tenant {tenant.id!r}: {wrong}")
@@ -169,7 +174,11 @@ def _inline(config: DescribedConfig) -> bool:
     return config.config is not None or config.config_file is not None
 
 
-def _put_tenant(tenant: DescribedTenant, roster: Roster, beside: Path) -> bool:
+def put_described(tenant: DescribedTenant, roster: Roster, beside: Path) -> bool:
+    """Make a tenant what its description says, and return whether that changed anything.
+
+    Raises: TenantSecurityError; SinkConfigError; ValueError.
+    """
     own = {config.id: config_text(config, beside) for config in tenant.configs if _inline(config)}
     assignments = [
         assign(config.id, active=config.active, primary=config.primary, leasing=config.leasing)

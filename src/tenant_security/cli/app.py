@@ -7,7 +7,9 @@ from cyclopts import App, Parameter
 
 from tenant_security import __version__
 from tenant_security.cli import (
+    admin,
     api_key,
+    apply,
     audit,
     broker,
     doctor,
@@ -72,11 +74,20 @@ for group in (
     events,
     audit,
     fleet,
+    admin,
     api_key,
 ):
     app.command(group.app)
 app.command("tenant_security.cli.recover:app", name="recover")  # loads the KMSs' libraries, so only when it is wanted
-for command in (doctor.doctor, top.top, files.encrypt, files.decrypt, files.inspect, rekey_campaign.rekey_campaign):
+for command in (
+    apply.apply,
+    doctor.doctor,
+    top.top,
+    files.encrypt,
+    files.decrypt,
+    files.inspect,
+    rekey_campaign.rekey_campaign,
+):
     app.command(command)
 _ADD_THEIR_COMMANDS = (kms_configs, snapshot_export)
 """Modules whose commands stand in another's group."""

@@ -1,6 +1,6 @@
 """``tenant-security kms add``, ``list``, ``assign`` and so on: KMS configs and who may use them, at a broker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,6 +11,7 @@ from tenant_security.authoring.roster import assign as assignment
 from tenant_security.cli.explain import explained
 from tenant_security.cli.kms import app
 from tenant_security.cli.link import At, AtOptions, Columns, Json, Session, show, show_json, talk, when
+from tenant_security.trust.entries import spares_after
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import snapshot as words
 
@@ -68,13 +69,7 @@ def add(
         def decide(roster: Roster) -> None:
             uses, own = _held(roster, tenant)
             new = assignment(number, primary=primary, leasing=leasing)
-            roster.put_tenant(
-                tenant,
-                (*_with_primary(uses, primary), new),
-                configs={number: text},
-                keep=own,
-                leasing_required=_must_lease(roster, tenant),
-            )
+            _put(roster, tenant, (*_with_primary(uses, primary), new), own, {number: text})
 
         await session.run(session.admin.change(tenant, decide, {number: labels}))
         return number
@@ -84,9 +79,12 @@ def add(
     print(f"Config {number} of {owner} is kept, sealed.")
 
 
-def _must_lease(roster: Roster, tenant: str) -> bool:
+def _put(roster: Roster, tenant: str, uses: Uses, keep: Collection[int], configs: Mapping[int, bytes]) -> None:
+    """Change what a tenant is assigned; whether it must lease stays, and its spares as far as they can."""
     entry = roster.tenants.get(tenant)
-    return entry is not None and entry.record.leasing_required
+    spares = spares_after(entry.record.assignments, uses, entry.record.spares) if entry else ()
+    must_lease = entry is not None and entry.record.leasing_required
+    roster.put_tenant(tenant, uses, configs=configs, keep=keep, leasing_required=must_lease, spares=spares)
 
 
 def _held(roster: Roster, tenant: str) -> tuple[Uses, frozenset[int]]:
@@ -140,9 +138,7 @@ def update(number: int, file: Path, /, *, at: AtOptions, tenant: str | None = No
 
         def decide(roster: Roster) -> None:
             uses, own = _held(roster, tenant)
-            roster.put_tenant(
-                tenant, uses, configs={number: text}, keep=own - {number}, leasing_required=_must_lease(roster, tenant)
-            )
+            _put(roster, tenant, uses, own - {number}, {number: text})
 
         return await session.run(session.admin.change(tenant, decide))
 
@@ -155,7 +151,7 @@ def _reassign(at: At, tenant: str, change: Callable[[Uses], Uses], *, drop: int 
     async def work(session: Session) -> bool:
         def decide(roster: Roster) -> None:
             uses, own = _held(roster, tenant)
-            roster.put_tenant(tenant, change(uses), keep=own - {drop}, leasing_required=_must_lease(roster, tenant))
+            _put(roster, tenant, change(uses), own - {drop}, {})
 
         return await session.run(session.admin.change(tenant, decide))
 

@@ -117,7 +117,7 @@ def import_(file: Path, /, *, at: AtOptions) -> None:
         for begin in range(0, len(rows), 100):
             answer = await session.run(
                 session.admin.ask(
-                    "PUT", "/secrets", api.Imported, api.ImportedSecrets(tuple(rows[begin : begin + 100]))
+                    "PUT", "/imported-secrets", api.Imported, api.ImportedSecrets(tuple(rows[begin : begin + 100]))
                 )
             )
             added += answer.added
