@@ -19,6 +19,7 @@ async def test_every_tenants_events_reach_its_own_siem_and_the_others_standard_o
             assert [each["iclFields"]["event"] for each in siem.events] == ["DEK_WRAP", "DEK_UNWRAP"]
             assert {each["tenantId"] for each in siem.events} == {LEASED}
             assert len(set(siem.ids)) == 2
+            assert {len(each["iclFields"]["logdriverRayId"]) for each in siem.events} == {16}
             while not logdriver.stdout.getvalue().endswith(b"\n"):
                 await proxy.ops("/live")
             (line,) = logdriver.stdout.getvalue().splitlines()

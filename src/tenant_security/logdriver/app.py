@@ -35,6 +35,7 @@ from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ops import OpsApi, Stage
+from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.sinks.catalog import open_sink
 from tenant_security.sinks.sink import SinkContext
@@ -193,6 +194,7 @@ class Logdriver:
             self._repeats,
             self._observed,
             self._log,
+            RayIds(),
             settings.channel_capacity,
             self._name,
             random_bytes(8).hex(),

@@ -16,7 +16,7 @@ import structlog
 
 from tenant_security.logdriver.dead_letters import DeadLetters
 from tenant_security.logdriver.delivery_rules import due_in_s, wait_s, worst
-from tenant_security.logdriver.lane import STDOUT, Lane, Shed
+from tenant_security.logdriver.lane import HEAD_BYTES, STDOUT, Lane, Shed
 from tenant_security.logdriver.observed import LogdriverMetrics
 from tenant_security.logdriver.spool import Spool
 from tenant_security.logdriver.summaries import Summed, as_they_are, dropped_event, summed
@@ -163,7 +163,7 @@ class Delivery:
         if opened.counts:
             collect_s = max(collect_s, _MINUTE_S)
         events, size = lane.ready_bytes()
-        full = events >= self._most(opened) or size >= limits.collect_bytes or self.stopping.is_set()
+        full = events >= self._most(opened) or size >= _most_bytes(opened) or self.stopping.is_set()
         waited_s = self._now_s() - lane.since_ms / 1000
         pause_s = due_in_s(waited_s=waited_s, collect_s=collect_s, full=full, failed=failed)
         if pause_s > 0:
@@ -177,7 +177,7 @@ class Delivery:
         """Send the oldest events of a lane. Returns what holds the rest up, or None."""
         sink = opened.sink
         try:
-            held = lane.peek(self._most(opened), sink.limits.collect_bytes)
+            held = lane.peek(self._most(opened), _most_bytes(opened))
         except OSError as failure:
             return Later(f"The spool cannot be read: {failure.strerror or failure}.")
         if not held and not lane.shed.count:
@@ -262,6 +262,11 @@ class Delivery:
         if known is None or known.why != later.why:
             name = "standard output" if lane.key == STDOUT else lane.key.sink
             self._log.warning("a sink does not take events", tenant_id=lane.key.tenant, sink=name, reason=later.why)
+
+
+def _most_bytes(opened: OpenSink) -> int:
+    """How much to collect; sums take as much as a lane has in memory."""
+    return HEAD_BYTES if opened.counts else opened.sink.limits.collect_bytes
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

@@ -22,9 +22,10 @@ from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.event_feed import acknowledge_events, lease_events
 from tenant_security.outbound.flow import UnreachableError
 from tenant_security.secret import Secret
+from tenant_security.service.ray import RayIds
 from tenant_security.service.run import until
 from tenant_security.wire.event_feed import LeasedEvents, LeaseRequest
-from tenant_security.wire.stored_events import Incoming, read_incoming
+from tenant_security.wire.stored_events import Incoming, read_incoming, with_ray
 
 _WAIT_MILLIS: Final = 10_000
 _DEADLINE_S: Final = 30.0
@@ -52,6 +53,7 @@ class Means(NamedTuple):
     repeats: Repeats
     metrics: LogdriverMetrics
     log: structlog.typing.FilteringBoundLogger
+    rays: RayIds
     most: int = 1_000
     collector: str = ""
     session: str = ""
@@ -167,7 +169,7 @@ async def take(lines: Sequence[msgspec.Raw], means: Means) -> list[Incoming]:
     """Have the events of a batch on the disk, but those that are there already. Returns all of them."""
     events = [each for raw in lines if (each := read_incoming(bytes(raw))) is not None]
     means.metrics.unreadable.add(count=len(lines) - len(events))
-    fresh = means.repeats.fresh(events)
+    fresh = [with_ray(each, means.rays.next()) for each in means.repeats.fresh(events)]
     await means.store(fresh)
     means.metrics.leases.add("stored" if fresh or not events else "repeated")
     return events

@@ -6,7 +6,7 @@ that sink's own log, and the journal's oldest segments are deleted.
 
 Shape of the directory: ``journal/``, ``states/``, ``lanes/<name>/``, ``dead/``, ``replay/``, ``lock``.
 
-Source: docs/logdriver.md; docs/formats.md, "Spool"; docs/decisions/0011-logdriver.md.
+Source: docs/logdriver.md; docs/formats.md, "Spool"; docs/decisions/0016-logdriver-spool.md.
 """
 
 import asyncio

@@ -12,6 +12,8 @@ import msgspec
 
 _ONE_SINK: Final = b"\x01"
 _LINE_AT: Final = 5
+_TSP_RAY: Final = b'"tspRayId":"'
+_LOGDRIVER_RAY: Final = b'"logdriverRayId":'
 MOST_LINE_BYTES: Final = 8 * 1_048_576
 
 
@@ -41,6 +43,17 @@ def read_incoming(line: bytes) -> Incoming | None:
     if len(line) > MOST_LINE_BYTES:
         return None
     return Incoming(line, read.tenant_id, read.event_id)
+
+
+def with_ray(event: Incoming, ray_id: str) -> Incoming:
+    """Say in an event under which id it was taken in, unless it says so already. ``ray_id``: 16 characters."""
+    line = event.line
+    at = line.find(_TSP_RAY)
+    end = line.find(b'"', at + len(_TSP_RAY))
+    if at < 0 or end < 0 or _LOGDRIVER_RAY in line:
+        return event
+    made = b'%b,"logdriverRayId":"%b"%b' % (line[: end + 1], ray_id.encode("ascii"), line[end + 1 :])
+    return event._replace(line=made)
 
 
 def to_record(event: Incoming) -> bytes:
