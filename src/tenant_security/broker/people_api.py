@@ -122,7 +122,7 @@ class PeopleApi(Controller):
         caller, where = await _may_invite(request, broker, vendor, tenant)
         _require_mail(broker, data.deliver)
         async with broker.change(caller) as change:
-            made = await invitations.renew(change, where, invitation)
+            made = await invitations.renew(change, where, invitation, data.deliver)
         return await _deliver(broker, made, data.deliver)
 
     @delete(_INVITATION)

@@ -15,7 +15,7 @@ from tenant_security.broker.http import Broker
 from tenant_security.broker.pages import Pages
 from tenant_security.broker.people.passphrases import Passphrases
 from tenant_security.broker.public_address import PublicAddress
-from tenant_security.broker.server_key import new_server_key
+from tenant_security.broker.server_key import ServerKey, new_server_key
 from tenant_security.broker.web import Web
 from tenant_security.crypto.signing import SigningKey
 from tenant_security.outbound.broker import BrokerAccount, signed_request
@@ -56,13 +56,18 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def served(
-    world: Any, *, pages: Pages | None = None, public: str = "http://localhost:8080", **web: Any
+    world: Any,
+    *,
+    pages: Pages | None = None,
+    public: str = "http://localhost:8080",
+    key: ServerKey | None = None,
+    **web: Any,
 ) -> AsyncIterator[Served]:
     """Serve a world's database."""
     log = configure_logs("broker", 20, io.BytesIO())
     surroundings = Web(
         PublicAddress.parse(public),
-        new_server_key(),
+        key or new_server_key(),
         pages or Pages(),
         Passphrases(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
         **{"set_up_token": SETUP_TOKEN, **web},

@@ -158,9 +158,12 @@ async def test_an_account_in_somebody_elses_name_gives_way_to_the_mailbox(world,
         session = (await mallory.get("/api/1/session")).json
         assert session["person"]["email"].endswith("@unverified.invalid")
         assert (await mallory.get(f"{VENDOR}/tenants")).status == 403
+        body = {"email": "bob@example.com", "role": "auditor"}
+        too_soon = await mallory.post(f"{VENDOR}/tenants/a/invitations", body)
+        assert (too_soon.status, too_soon.code) == (429, "slow-down")
+        town.world.now_s += 60
         # Bob's address is proved now, and gives way to nobody.
         (tmp_path / "mail").rename(tmp_path / "read")
-        body = {"email": "bob@example.com", "role": "auditor"}
         assert (await mallory.post(f"{VENDOR}/tenants/a/invitations", body)).json["mailed"]
         assert (await Browser(town.made).sign_up(_token(tmp_path / "mail"))).status == 409
         assert (await bob.post("/api/1/invitations/accept", {"token": _token(tmp_path / "mail")})).status == 200

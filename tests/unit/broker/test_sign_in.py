@@ -11,6 +11,7 @@ from tests.unit.broker.served import SETUP_TOKEN
 from tenant_security.broker import audit_log, schema
 from tenant_security.broker.people import sessions
 from tenant_security.broker.people.back_off import wait_ms
+from tenant_security.broker.server_key import new_server_key
 
 
 @pytest.fixture
@@ -417,3 +418,26 @@ async def test_the_set_up_token_of_the_settings_signs_up_whoever_has_it(town):
     assert (await ann.get("/api/1/session")).json["organisations"] == []
     assert (await ann.get(f"{VENDOR}/tenants")).status == 404
     assert (await Browser(town.made).sign_up(SETUP_TOKEN, email="ann@example.com")).status == 409
+
+
+# -- several processes -----------------------------------------------------------------------------------------------
+
+
+async def test_one_process_finishes_what_another_began_and_neither_twice(world):
+    key = new_server_key()
+    async with inhabited(world, key=key) as here, inhabited(world, key=key) as there:
+        ann = await here.person("ann@example.com")
+        ann.authenticator.counts = False
+        begun = (await ann.post("/api/1/sign-in/passkey/begin", {})).json
+        body = {"ceremony": begun["ceremony"], "credential": ann.authenticator.get(begun["options"], ann.origin)}
+        other = Browser(there.made)
+        said = await asyncio.gather(
+            ann.post("/api/1/sign-in/passkey", body), other.post("/api/1/sign-in/passkey", body)
+        )
+        assert [each.status for each in said].count(200) == 1
+        both = Browser(there.made)
+        both.cookies = ann.cookies or other.cookies
+        assert (await both.get("/api/1/session")).status == 200
+    async with inhabited(world) as elsewhere:
+        stranger = Browser(elsewhere.made)
+        assert (await stranger.post("/api/1/sign-in/passkey", body)).status == 422

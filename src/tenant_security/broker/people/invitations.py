@@ -22,7 +22,7 @@ from tenant_security.broker.people.claims import authors_of
 from tenant_security.broker.people.organisations import Organisation
 from tenant_security.broker.people.personal import Personal
 from tenant_security.broker.public_address import PublicAddress
-from tenant_security.broker.refusals import NotAllowedNowError, NotFoundError
+from tenant_security.broker.refusals import NotAllowedNowError, NotFoundError, TooManyError
 from tenant_security.broker.trusted import refused, stored
 from tenant_security.trust.enrolments import verify_invitation
 from tenant_security.trust.refusal import BadEntryError
@@ -33,6 +33,10 @@ LIFE_MS: Final = 7 * 24 * 3_600_000
 MOST_OPEN: Final = 500
 """The most open invitations of one organisation."""
 _TOKEN_BYTES: Final = 32
+_MAIL_EVERY_MS: Final = 60_000
+"""How often one address is mailed to, by whichever organisation."""
+_HOUR_MS: Final = 3_600_000
+_MAILS_AN_HOUR: Final = 200
 _NOT_GOOD: Final = "the invitation is not good any more; ask whoever invited you for a new one"
 
 Status = Literal["open", "accepted", "withdrawn", "expired"]
@@ -50,9 +54,11 @@ class Made(NamedTuple):
 async def invite(change: Change, organisation: Organisation, new: NewInvitation) -> Made:
     """Invite somebody. An invitation that is open for the same address becomes void.
 
-    Raises: NotAllowedNowError.
+    Raises: NotAllowedNowError; TooManyError.
     """
     email = new.email.lower()
+    if new.deliver == "mail":
+        await _require_patience(change.connection, organisation, email, change.now_ms)
     await _withdraw_open(change, organisation, email)
     await _require_sensible(change.connection, organisation, email, new.role, change.now_ms)
     if new.signed is not None:
@@ -89,12 +95,16 @@ async def invite(change: Change, organisation: Organisation, new: NewInvitation)
     return made
 
 
-async def renew(change: Change, organisation: Organisation, invitation: str) -> Made:
+async def renew(
+    change: Change, organisation: Organisation, invitation: str, deliver: Literal["mail", "link"] = "link"
+) -> Made:
     """Make a new link; the old one is void.
 
-    Raises: NotFoundError; NotAllowedNowError unless it is open or expired.
+    Raises: NotFoundError; NotAllowedNowError unless it is open or expired; TooManyError.
     """
     row = await _row(change.connection, organisation, invitation)
+    if deliver == "mail":
+        await _require_patience(change.connection, organisation, row.email, change.now_ms)
     if status(row, change.now_ms) not in {"open", "expired"}:
         raise NotAllowedNowError(f"the invitation is {status(row, change.now_ms)}; make a new one")
     made = Made(row.id, _new_token(), row.email, change.now_ms + LIFE_MS)
@@ -254,6 +264,19 @@ def status(row: sa.Row[Any], now_ms: int) -> Status:
 def hashed(token: str) -> bytes:
     """Return what is stored of a token. It has 256 random bits, so a fast hash will do."""
     return hashlib.sha256(b"tenant-security/invitation/v1\n" + token.encode()).digest()
+
+
+async def _require_patience(connection: AsyncConnection, organisation: Organisation, email: str, now_ms: int) -> None:
+    """Send nobody mail again and again, and nobody's mail server a flood."""
+    table = schema.invitations
+    last = await connection.execute(sa.select(sa.func.max(table.c.mailed_ms)).where(table.c.email == email))
+    mailed_ms = last.scalar_one_or_none()
+    if mailed_ms is not None and mailed_ms > now_ms - _MAIL_EVERY_MS:
+        raise TooManyError("a message went to this address a moment ago; wait a minute", _MAIL_EVERY_MS // 1_000)
+    lately = sa.and_(_in(organisation), table.c.mailed_ms > now_ms - _HOUR_MS)
+    count = await connection.execute(sa.select(sa.func.count()).select_from(table).where(lately))
+    if count.scalar_one() >= _MAILS_AN_HOUR:
+        raise TooManyError(f"{_MAILS_AN_HOUR} invitations were mailed within an hour; go on later", _HOUR_MS // 1_000)
 
 
 async def _withdraw_open(change: Change, organisation: Organisation, email: str) -> None:
