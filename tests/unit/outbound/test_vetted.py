@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+import socket
 import ssl
 from collections.abc import Iterator
 
 import pytest
 import trustme
 
+from tenant_security.outbound.connections import _open_guarded_socket
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.egress import EgressPolicy, NotAllowedError, read_allowed
 from tenant_security.outbound.flow import Reason, Request, Response, UnreachableError, send
@@ -161,3 +163,14 @@ def test_the_last_look_before_a_connection_refuses_what_no_policy_allows():
         with pytest.raises(NotAllowedError):
             never_connected_to(address)
     never_connected_to("10.0.0.1")
+
+
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can be told how long to wait for a peer"
+)
+def test_a_peer_that_vanished_is_noticed_after_some_seconds():
+    where = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 443))
+    with _open_guarded_socket(where) as opened:
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5_000
+    with pytest.raises(NotAllowedError):
+        _open_guarded_socket((*where[:4], ("169.254.169.254", 80)))
