@@ -1,5 +1,6 @@
 """The page about sinks shows configs that can be read, and explains every member of every config."""
 
+import base64
 import re
 from pathlib import Path
 
@@ -47,3 +48,25 @@ def test_every_member_is_explained(kind: str) -> None:
 @pytest.mark.parametrize("name", sorted(COMMON))
 def test_every_common_member_is_explained(name: str) -> None:
     assert f"`{name}`" in PAGE.split("## How events are delivered")[0]
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_no_config_prints_or_writes_its_secrets(text: str) -> None:
+    """The members that the page calls secret, filled with something that is looked for."""
+    filled, count = re.subn(
+        r'"(\.\.\.|whsec_[^"]+|-----BEGIN[^"]+|AKIA[^"]*)"', f'"{base64.b64encode(SECRET).decode()}"', text
+    )
+    if count == 0:
+        return
+    config = decode_sink_config(filled.encode())
+    kept = repr(config)
+    assert kept.count("<secret>") >= 1
+    hidden = kept.replace("access_key_id='" + base64.b64encode(SECRET).decode(), "").replace(
+        "external_id='" + base64.b64encode(SECRET).decode(), ""
+    )
+    assert base64.b64encode(SECRET).decode() not in hidden
+    with pytest.raises(TypeError):
+        msgspec.json.encode(config)
+
+
+SECRET = bytes(range(32))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.unit.sinks.conftest import NOW, Stage, event
 from tests.unit.sinks.rsyslog import MISSING, Rsyslog, free_port, running
 
@@ -227,3 +229,37 @@ def test_what_a_relp_receiver_says_is_told_in_plain_words(
 ) -> None:
     stage.unsent = [unsent]
     assert stage.deliver(stage.sink(type="RELP", host="siem.acme.example"), [event(1)]) == [outcome]
+
+
+@given(
+    st.binary(max_size=200) | st.sampled_from([b"1 rsp 6 200 OK\n", b"1 rsp 0\n", b"0 serverclose 0\n"]), st.binary()
+)
+async def test_no_bytes_of_a_receivers_do_more_than_break_the_session(said: bytes, more: bytes) -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(said + more)
+    reader.feed_eof()
+    connection = RelpConnection(reader, Unheard())
+    with contextlib.suppress(OSError, EOFError):
+        await connection.open()
+    outcomes = await connection.send([Message(b"x")], 1)
+    assert outcomes == [None] or isinstance(outcomes[0], Unsent)
+    assert len(outcomes) == 1
+
+
+class Unheard(asyncio.StreamWriter):
+    """Writes to nobody."""
+
+    def __init__(self) -> None:
+        """Needs no transport."""
+
+    def __del__(self, *_: object) -> None:
+        """Has nothing to close."""
+
+    def write(self, data: bytes) -> None:
+        assert data
+
+    async def drain(self) -> None:
+        """Never waits."""
+
+    def is_closing(self) -> bool:
+        return False
