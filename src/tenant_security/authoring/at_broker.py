@@ -7,6 +7,7 @@ Source: docs/broker-api.md.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
@@ -16,6 +17,7 @@ import msgspec
 from tenant_security.authoring import documents
 from tenant_security.authoring.roster import Entry, Roster
 from tenant_security.authoring.vendor import Vendor
+from tenant_security.crypto.seal import SealingKey, Suite
 from tenant_security.outbound.broker import (
     BrokerAccount,
     BrokerRefusedError,
@@ -24,9 +26,12 @@ from tenant_security.outbound.broker import (
     register_vendor,
 )
 from tenant_security.outbound.flow import Flow
+from tenant_security.trust.enrolments import verify_claim
+from tenant_security.trust.refusal import BadEntryError
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.broker_api import NewVendor
+from tenant_security.wire.people_api import AuthorLine
 
 T = TypeVar("T")
 
@@ -102,7 +107,8 @@ class AtBroker:
         yield from register_vendor(self.account, new, setup_token)
 
     def publish_keys(self) -> Flow[None]:
-        """Hand in what the vendor's directory says now: root, manifest, segments' seeds."""
+        """Hand in what the vendor's directory says now: root, manifest, segments' seeds, also sealed to its people."""
+        self.vendor.share_segments((yield from self.admins()))
         yield from self.ask("PUT", "/documents", type(None), self.documents())
 
     def pull_keys(self) -> Flow[bool]:
@@ -140,6 +146,20 @@ class AtBroker:
         key = self.vendor.opening_key(old.wrap.segment, old.wrap.epoch)
         dek = key.open(words.config_dek_info(old.wrap.segment, old.wrap.epoch, old.header), old.wrap.sealed)
         return documents.wrap_dek(dek, old.header, newest)
+
+    def admins(self) -> Flow[list[SealingKey]]:
+        """Return the encryption keys of the vendor's own people whose author key the manifest names for all tenants.
+
+        The broker only says who they are; each key is claimed in a document that the author key itself has signed.
+        """
+        authors = {each.public for each in self.vendor.manifest.authors if each.tenant == words.SHARED}
+        keys = []
+        for line in (yield from self.ask("GET", "/authors", list[AuthorLine])):
+            with suppress(BadEntryError):
+                claim = verify_claim(line.claim, email=line.email.lower())
+                if claim.public in authors:
+                    keys.append(SealingKey(Suite(claim.suite), claim.encryption))
+        return keys
 
     def documents(self) -> api.VendorDocuments:
         """What the vendor's directory says now."""

@@ -258,6 +258,25 @@ class Vendor:
                 rotated = [each for each in rotated if each.id != old.id] + [fresh]
         return tuple(sorted(rotated, key=lambda each: (each.id, each.epoch)))
 
+    def share_segments(self, admins: Iterable[SealingKey]) -> bool:
+        """Seal every segment's seed to these admins' keys too, where that is missing; return whether anything was.
+
+        Without it an admin who works in a browser cannot open what is sealed to a new epoch.
+        """
+        there = {(wrap.segment, wrap.epoch, wrap.recipient) for wrap in self._state.segment_wraps}
+        missing = [
+            documents.wrap_seed(self.id, segment, read_seed(path), admin)
+            for admin in admins
+            for segment in self._manifest.segments
+            if (segment.id, segment.epoch, key_id(admin.public)) not in there
+            and (path := self.directory / _seed_name(segment.id, segment.epoch)).exists()
+        ]
+        if missing:
+            wraps = (*self._state.segment_wraps, *missing)
+            self._state = msgspec.structs.replace(self._state, segment_wraps=wraps)
+            self._save()
+        return bool(missing)
+
     def adopt(self, root: words.Signed, manifest: words.Signed, wraps: tuple[words.SegmentWrap, ...]) -> bool:
         """Take over newer documents of this vendor, such as another admin has made; return whether there were any.
 
