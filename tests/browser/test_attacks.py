@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Route, expect
 from tests.browser.people import Person
 from tests.browser.stack import Stack
-from tests.browser.test_the_whole_way import TENANT, VENDOR, invite, make_service, set_up
+from tests.browser.test_the_whole_way import TENANT, VENDOR, accept, invite, make_service, set_up
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.xdist_group("browser")]
 
@@ -25,13 +25,19 @@ PASSPHRASE = "five words that nobody guesses"
 
 
 @pytest.fixture(scope="module")
-def ann(stack: Stack, browser: Browser) -> Iterator[Person]:
+def ann(stack: Stack, browser: Browser, recovery: dict[str, str]) -> Iterator[Person]:
     """A vendor's owner."""
     person = Person(browser, stack.url)
     person.give_passkey()
-    set_up(person)
+    recovery["file"], recovery["words"] = set_up(person)
     yield person
     person.context.close()
+
+
+@pytest.fixture(scope="module")
+def recovery() -> dict[str, str]:
+    """The vendor's recovery file and its words."""
+    return {}
 
 
 def session_of(person: Person) -> str:
@@ -314,6 +320,53 @@ def test_a_second_owner_is_let_in_and_can_do_the_same(browser: Browser, stack: S
     expect(ann.page.get_by_label("Key", exact=True)).to_have_value("")
     assert (zoe.violations(), zoe.troubles) == ([], [])
     zoe.context.close()
+
+
+def test_the_recovery_file_lets_a_new_key_in_when_nobody_else_could(
+    browser: Browser, stack: Stack, ann: Person, tmp_path: Path, recovery: dict[str, str]
+) -> None:
+    ann.go(f"/v/{VENDOR}/people")
+    ann.press("Invite somebody")
+    ann.type("E-mail address", "rita@acme-notes.example")
+    ann.page.get_by_label("Role", exact=True).select_option("owner")
+    ann.press("Invite", exact=True)
+    link = ann.page.locator("[data-test=invitation-link]").inner_text().strip()
+    ann.press("Done")
+    rita = Person(browser, stack.url)
+    rita.give_passkey()
+    accept(rita, link, "Rita", sees="Your customers' keys stay theirs.")
+    file = tmp_path / "recovery.json"
+    file.write_text(recovery["file"])
+    rita.go(f"/v/{VENDOR}/people")
+    rita.press("Use the recovery file")
+    rita.page.get_by_label("Recovery file").set_input_files(file)
+    rita.type("Its eight words", "abandon " * 8)
+    rita.press("Let my key in")
+    rita.sees("altered")
+    rita.type("Its eight words", recovery["words"].replace("-", " "))
+    rita.press("Let my key in")
+    rita.sees("Your key counts again.")
+    make_service(rita, "after-the-flood")
+    rita.go(f"/v/{VENDOR}/settings")
+    rita.press("Take Ann out")
+    rita.page.get_by_label("Type Ann to go on").fill("Ann")
+    rita.page.get_by_role("dialog").get_by_role("button", name="Take out").click()
+    rita.press("Stop it from signing the manifest")
+    rita.page.get_by_label("Recovery file").set_input_files(file)
+    rita.type("Its eight words", recovery["words"])
+    rita.press("Sign with the root key")
+    rita.sees("Signed with the root key.")
+    make_service(rita, "without-ann")
+    ann.go(f"/v/{VENDOR}/services")
+    ann.press("Make one")
+    ann.type("Name", "not-any-more")
+    ann.press("Make its keys")
+    ann.sees("The root does not let")
+    ann.press("Cancel")
+    told = "\n".join(f"{url} {body}" for url, body in rita.requests)
+    assert recovery["words"] not in told
+    assert (rita.violations(), rita.troubles) == ([], [])
+    rita.context.close()
 
 
 def test_no_page_broke_the_policy_or_threw(ann: Person) -> None:

@@ -84,7 +84,7 @@ def invite(ann: Person, tenant: str, name: str, email: str) -> str:
     return link
 
 
-def accept(bo: Person, link: str, name: str) -> None:
+def accept(bo: Person, link: str, name: str, *, sees: str = "Who vouches for Acme Notes") -> None:
     """Accept an invitation: compare the words, make a passkey and keys."""
     bo.go(link)
     bo.sees("Is this really Acme Notes?")
@@ -94,7 +94,7 @@ def accept(bo: Person, link: str, name: str) -> None:
     bo.type("Your name", name)
     bo.press("Make a passkey")
     bo.press("Make my keys")
-    bo.sees("Who vouches for Acme Notes")
+    bo.sees(sees)
 
 
 def add_local_key(bo: Person, name: str, key: str) -> None:

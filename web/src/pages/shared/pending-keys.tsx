@@ -6,6 +6,7 @@
 import type { PendingAuthor } from "../../api/types.ts";
 import { myKeys } from "../../app/identity.tsx";
 import { useHere } from "../../app/org.tsx";
+import { session } from "../../app/session.ts";
 import { useLoad } from "../../app/store.ts";
 import { changeTenant, readTenant } from "../../app/tenant-documents.ts";
 import { mySeeds, publish, type Trust } from "../../app/trust.ts";
@@ -20,7 +21,7 @@ import type { LoadedAuthors } from "./people.tsx";
 
 export function PendingKeys({ tenant, trust, authors, done }: { tenant: string | null; trust: Trust; authors: LoadedAuthors; done: () => void }) {
     const { of } = useHere();
-    const pending = authors.data?.filter((each) => each.status === "pending" && each.role !== "auditor") ?? [];
+    const pending = authors.data?.filter((each) => each.status === "pending" && each.role !== "auditor" && each.person !== session.value?.person.id) ?? [];
     if (pending.length === 0) {
         return null;
     }

@@ -12,6 +12,7 @@ import { Form, SelectField, TextField } from "../../ui/fields.tsx";
 import { Badge, Button, Card, CopyButton, Note, PageHead, Show, When } from "../../ui/parts.tsx";
 import { toast } from "../../ui/toast.tsx";
 import { makeInvitation } from "./inviting.ts";
+import { Recovering } from "../vendor/recovering.tsx";
 import { PendingKeys } from "./pending-keys.tsx";
 
 export const ROLES: readonly (readonly [Role, string])[] = [
@@ -26,7 +27,7 @@ export function baseOf(vendor: string, tenant: string | null): string {
 }
 
 export function PeoplePage() {
-    const { of, isOwner } = useHere();
+    const { of, isOwner, trust: trustOf } = useHere();
     const base = baseOf(of.vendor, of.tenant);
     const people = useLoad(() => api.get<Person[]>(`${base}/people`), [base]);
     const invitations = useLoad(() => api.get<Invitation[]>(`${base}/invitations`), [base]);
@@ -42,7 +43,22 @@ export function PeoplePage() {
                     </Button>
                 )}
             </PageHead>
-            <WithTrust>{(trust) => <PendingKeys tenant={of.tenant} trust={trust} authors={authors} done={reload} />}</WithTrust>
+            <WithTrust>
+                {(trust) => (
+                    <>
+                        {of.tenant === null && isMinePending(authors.data) && (
+                            <Recovering
+                                trust={trust}
+                                done={() => {
+                                    trustOf.reload();
+                                    reload();
+                                }}
+                            />
+                        )}
+                        <PendingKeys tenant={of.tenant} trust={trust} authors={authors} done={reload} />
+                    </>
+                )}
+            </WithTrust>
             <Card flush title="Members">
                 <Show of={people}>{(known) => <Members people={known} base={base} reload={reload} />}</Show>
             </Card>
@@ -59,6 +75,11 @@ export function PeoplePage() {
             )}
         </>
     );
+}
+
+/** Whether my own key is among those that do not count. */
+function isMinePending(authors: PendingAuthor[] | undefined): boolean {
+    return authors?.some((each) => each.status === "pending" && each.person === session.value?.person.id) === true;
 }
 
 function Members({ people, base, reload }: { people: Person[]; base: string; reload: () => void }) {

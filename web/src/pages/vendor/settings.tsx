@@ -9,16 +9,18 @@ import { useHere, WithTrust } from "../../app/org.tsx";
 import { useLoad } from "../../app/store.ts";
 import { publish, type Trust } from "../../app/trust.ts";
 import { nextManifest, nextRoot } from "../../trust/authoring.ts";
-import { equal, utf8 } from "../../trust/bytes.ts";
+import { equal, hex, utf8 } from "../../trust/bytes.ts";
 import { newestSegments } from "../../trust/chain.ts";
 import { SHARED } from "../../trust/documents.ts";
 import { openRecovery } from "../../trust/recovery.ts";
 import { SigningKey } from "../../trust/signing.ts";
+import { ask } from "../../ui/dialog.tsx";
 import { CheckField, Form, TextField } from "../../ui/fields.tsx";
 import { date } from "../../ui/format.ts";
 import { Badge, Button, Card, CopyButton, download, Fingerprint, Note, PageHead, Show } from "../../ui/parts.tsx";
 import { toast } from "../../ui/toast.tsx";
 import { SsoCard } from "../shared/sso.tsx";
+import { RecoveryFields } from "./recovering.tsx";
 
 interface Vendor {
     name: string;
@@ -138,7 +140,8 @@ function Root({ trust }: { trust: Trust }) {
 function Signers({ trust }: { trust: Trust }) {
     const { isOwner, trust: loaded } = useHere();
     const { manifest, root } = trust.chain;
-    const [opening, setOpening] = useState<Uint8Array<ArrayBuffer> | null>(null);
+    const [opening, setOpening] = useState<RootKeys | null>(null);
+    const left = root.keys.filter((key) => !manifest.authors.some((each) => equal(each.public, key.public)));
     const isService = (key: Uint8Array<ArrayBuffer>) => manifest.identities.some((each) => equal(each.signing, key));
     const authors = manifest.authors.filter((each) => each.tenant === SHARED);
     const signs = (key: Uint8Array<ArrayBuffer>) => root.keys.some((each) => equal(each.public, key));
@@ -148,24 +151,60 @@ function Signers({ trust }: { trust: Trust }) {
         toast("Signed for another year.");
         loaded.reload();
     };
+    const takeOut = (author: (typeof authors)[number]) =>
+        ask({
+            title: `Take ${author.name} out?`,
+            consequence: (
+                <>
+                    <p>
+                        <strong>What only this key has signed is not believed any more</strong>: tenants whose newest record or config it signed stop working until somebody else signs them again.
+                    </p>
+                    <p>Afterwards stop it from signing the manifest, here and with the recovery file: only the root can say that.</p>
+                </>
+            ),
+            action: "Take out",
+            danger: true,
+            typed: author.name,
+            act: async () => {
+                const { signing } = await myKeys();
+                const kept = manifest.authors.filter((each) => !equal(each.public, author.public));
+                await publish(trust, { manifest: await nextManifest(manifest, { authors: kept }, signing) });
+                loaded.reload();
+            },
+        });
     return (
         <Card title="Who signs for you">
             {authors.map((each) => (
                 <div class="row between" key={each.name}>
                     <span>{each.name}</span>
                     <div class="row">
+                        {isOwner && authors.length > 1 && !isService(each.public) && (
+                            <Button small look="quiet" icon="trash" aria-label={`Take ${each.name} out`} act={() => takeOut(each)} />
+                        )}
                         <Badge>tenants and configs</Badge>
                         {signs(each.public) ? (
                             <Badge tone="accent">service accounts and people</Badge>
                         ) : (
                             isOwner &&
                             !isService(each.public) && (
-                                <Button small look="quiet" act={() => setOpening(each.public)}>
+                                <Button small look="quiet" act={() => setOpening([...root.keys, { public: each.public, signs: ["manifest", "head"] }])}>
                                     Let them sign for service accounts too
                                 </Button>
                             )
                         )}
                     </div>
+                </div>
+            ))}
+            {left.map((key) => (
+                <div class="row between" key={hex(key.public)}>
+                    <span>
+                        A key that was taken out <code class="muted">{hex(key.public).slice(0, 16)}…</code>
+                    </span>
+                    {isOwner && (
+                        <Button small look="danger" act={() => setOpening(root.keys.filter((each) => each !== key))}>
+                            Stop it from signing the manifest
+                        </Button>
+                    )}
                 </div>
             ))}
             {isOwner && (
@@ -175,22 +214,26 @@ function Signers({ trust }: { trust: Trust }) {
                     </Button>
                 </div>
             )}
-            {opening !== null && <WithRecovery trust={trust} add={opening} close={() => setOpening(null)} />}
+            {opening !== null && <WithRecovery trust={trust} keys={opening} close={() => setOpening(null)} />}
         </Card>
     );
 }
 
-function WithRecovery({ trust, add, close }: { trust: Trust; add: Uint8Array<ArrayBuffer>; close: () => void }) {
+type RootKeys = Trust["chain"]["root"]["keys"];
+
+/** Sign a root with these keys, and the manifest again, so that both hold without a key that was taken out. */
+function WithRecovery({ trust, keys, close }: { trust: Trust; keys: RootKeys; close: () => void }) {
     const { trust: loaded } = useHere();
     const [file, setFile] = useState("");
     const [words, setWords] = useState("");
     const send = async () => {
         const { seeds } = await openRecovery(utf8(file), words);
         const rootKey = await SigningKey.fromSeed(seeds.root);
-        const root = await nextRoot(trust.chain.root, [...trust.chain.root.keys, { public: add, signs: ["manifest", "head"] }], rootKey);
+        const { signing } = await myKeys();
+        const root = await nextRoot(trust.chain.root, keys, rootKey);
         seeds.root.fill(0);
-        await publish(trust, { root });
-        toast("They can sign for service accounts now.");
+        await publish(trust, { root, manifest: await nextManifest(trust.chain.manifest, {}, signing) });
+        toast("Signed with the root key.");
         close();
         loaded.reload();
     };
@@ -208,11 +251,7 @@ function WithRecovery({ trust, add, close }: { trust: Trust; add: Uint8Array<Arr
             <Note tone="warn" title="This needs your root key">
                 <p>Only the root decides who may sign the manifest. Open the recovery file; it is used in this browser and sent nowhere.</p>
             </Note>
-            <div class="field">
-                <label for="recovery-file">Recovery file</label>
-                <input id="recovery-file" class="input" type="file" accept="application/json,.json" onChange={async (event) => setFile((await event.currentTarget.files?.[0]?.text()) ?? "")} />
-            </div>
-            <TextField label="Its eight words" value={words} set={setWords} />
+            <RecoveryFields file={file} setFile={setFile} words={words} setWords={setWords} />
         </Form>
     );
 }
