@@ -5,7 +5,7 @@ from typing import Final
 from litestar import Controller, delete, get, patch, post, put
 from litestar.params import FromPath, JSONBody
 
-from tenant_security.broker.access import allow, signed_in
+from tenant_security.broker.access import allow, owner_of_account, signed_in
 from tenant_security.broker.callers import Caller, Right
 from tenant_security.broker.http import Asked, Broker, GivenBroker
 from tenant_security.broker.people import claims, invitations, memberships, sign_on
@@ -72,7 +72,8 @@ class PeopleApi(Controller):
         if "authorization" not in request.headers:
             somebody = await signed_in(request, broker)
             if somebody.session.person == person and somebody.owns_account:
-                async with personal(broker.database, somebody.session.actor) as own:
+                leaving = await owner_of_account(request, broker)
+                async with personal(broker.database, leaving.session.actor) as own:
                     change = await own.changes.of(vendor)
                     await memberships.remove(change, await organisation(own.connection, vendor, tenant), person)
                 return

@@ -437,6 +437,7 @@ sign_in_failures: Final = Table(
     Column("failures", Integer, nullable=False),
     Column("blocked_until_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    Index("ix_sign_in_failures_updated_ms", "updated_ms"),
 )
 
 api_keys: Final = Table(

@@ -128,7 +128,11 @@ async def test_who_is_disabled_or_demoted_feels_it_at_once(town):
     assert (await bob.get("/api/1/session")).json["organisations"] == []
     assert (await ann.patch(f"{VENDOR}/people/{his}", {"disabled": False})).status == 204
     assert (await bob.get(f"{VENDOR}/tenants")).status == 200
+    town.world.now_s += 15 * 60
+    assert (await bob.delete(f"{VENDOR}/people/{his}")).code == "prove-again"
+    assert (await bob.prove()).status == 200
     assert (await bob.delete(f"{VENDOR}/people/{his}")).status == 204
+    assert (await ann.prove()).status == 200
     assert (await bob.get(f"{VENDOR}/tenants")).status == 404
     assert (await ann.patch(f"{VENDOR}/people/{his}", {"disabled": True})).status == 404
 

@@ -373,7 +373,10 @@ async def test_passkeys_are_added_renamed_and_removed_and_one_way_in_stays(town)
     bob = await town.person("bob@example.com")
     assert (await bob.patch(f"/api/1/account/passkeys/{second}", {"name": "Mine"})).status == 404
     assert (await bob.delete(f"/api/1/account/passkeys/{second}")).status == 404
+    lost = ann.fork()
+    assert (await lost.sign_in()).status == 200
     assert (await ann.delete(f"/api/1/account/passkeys/{first}")).status == 204
+    assert (await lost.get("/api/1/session")).status == 401
     assert (await ann.delete(f"/api/1/account/passkeys/{second}")).status == 422
     assert "passkey.remove" in await actions(town.world, like="passkey")
 

@@ -83,7 +83,7 @@ async def rename_passkey(broker: Broker, session: SignedIn, shown_id: str, name:
 
 
 async def remove_passkey(broker: Broker, session: SignedIn, shown_id: str) -> None:
-    """Remove a passkey.
+    """Remove a passkey; every other session ends.
 
     Raises: NotFoundError; NotAllowedNowError for the last way to sign in.
     """
@@ -94,7 +94,9 @@ async def remove_passkey(broker: Broker, session: SignedIn, shown_id: str) -> No
         if not (await own.connection.execute(table.delete().where(mine))).rowcount:
             raise NotFoundError("you have no such passkey")
         await _require_a_way_in(own)
-        await own.record("passkey.remove", shown_id)
+        # Whoever has the key that is removed may be signed in with it.
+        ended = await sessions.end(own.connection, own.person, but=session.token_hash)
+        await own.record("passkey.remove", shown_id, detail={"sessionsEnded": ended})
 
 
 async def begin_passphrase(broker: Broker, session: SignedIn) -> AuthenticatorBegun:

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("subject", name=op.f("pk_sign_in_failures")),
     )
+    op.create_index("ix_sign_in_failures_updated_ms", "sign_in_failures", ["updated_ms"], unique=False)
     op.create_table(
         "vendors",
         sa.Column("id", sa.Text(), nullable=False),
