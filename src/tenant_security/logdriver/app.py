@@ -22,6 +22,7 @@ from tenant_security.logdriver.dead_letters import DeadLetters, replayed
 from tenant_security.logdriver.delivery import Deliverer, Delivery, Pace
 from tenant_security.logdriver.intake import Access, Intake, Means
 from tenant_security.logdriver.lane import STDOUT, Lane
+from tenant_security.logdriver.nats_intake import NatsIntake
 from tenant_security.logdriver.observed import LogdriverMetrics
 from tenant_security.logdriver.repeats import Repeats
 from tenant_security.logdriver.room import Room
@@ -30,6 +31,7 @@ from tenant_security.logdriver.sink_routes import GONE, SinkRoutes, plan
 from tenant_security.logdriver.spool import Spool
 from tenant_security.logdriver.status import Parts, add_gauges, health_of
 from tenant_security.outbound.driver import Outbound, OutboundLimits
+from tenant_security.secret import Secret
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.loop_watch import watch_loop
@@ -73,7 +75,7 @@ class Logdriver:
         self._stage = Stage.STARTING
         self._metrics = Metrics()
         self._observed = LogdriverMetrics(self._metrics)
-        self._access = Access(settings.key, settings.tls()) if settings.key is not None else None
+        self._access = Access(settings.key or Secret(""), settings.tls())
         self._lock = _hold(settings)
         self._spool = Spool(settings.spool_directory, _room(settings), segment_bytes=_segment_bytes(settings))
         self._dead = DeadLetters(settings.spool_directory, self._spool.disk)
@@ -185,9 +187,8 @@ class Logdriver:
         await ops.stop(0.2)
         log.info("logdriver stopped", waiting=sum(each.waiting for each in spool.lanes.values()))
 
-    def _intake(self) -> Intake:
+    def _intake(self) -> Intake | NatsIntake:
         settings = self._settings
-        assert self._access is not None
         means = Means(
             self._access,
             self._spool.store,
@@ -199,6 +200,8 @@ class Logdriver:
             self._name,
             random_bytes(8).hex(),
         )
+        if settings.event_transport != "http":
+            return NatsIntake(settings.event_transport, settings.nats_credentials, means)
         return Intake(settings.producers, means)
 
     async def _first_load(self, refresher: DirectoryRefresher) -> bool:

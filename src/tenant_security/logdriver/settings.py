@@ -29,6 +29,7 @@ from tenant_security.service.settings import (
     settings_of,
     text,
 )
+from tenant_security.wire.event_stream import transport
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
 
 _MIB = 1_048_576
@@ -42,13 +43,6 @@ def _when_full(value: str) -> WhenFull:
         return WhenFull(value)
     except ValueError:
         raise ValueError("block, shed-oldest or shed-newest") from None
-
-
-def _transport(value: str) -> str:
-    """``http``, or where NATS is."""
-    if value != "http" and not value.startswith(("nats://", "tls://")):
-        raise ValueError("http, or the address of NATS such as nats://localhost:4222")
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +62,7 @@ class LogdriverSettings:
     )
     event_transport: str = setting(
         "EVENT_TRANSPORT",
-        _transport,
+        transport,
         default="http",
         meaning="`http`: straight from the proxies. `nats://host:4222` or `tls://host:4222`: from the JetStream that "
         "the proxies publish to (docs/logdriver.md).",
@@ -216,6 +210,13 @@ class LogdriverSettings:
         default=False,
         meaning="Whether tenants may have sinks of type KAFKA. Brokers name each other, and whom they name is reached "
         "over TLS without the egress policy's look. The vendor's own sinks always may.",
+    )
+    allow_kafka: bool = setting(
+        "LOGDRIVER_ALLOW_KAFKA",
+        flag,
+        default=False,
+        meaning="Whether tenants may have events sent to Kafka, whose brokers may send the logdriver to addresses that "
+        "the egress rules have not looked at.",
     )
     bind_address: str = setting(
         "LOGDRIVER_BIND_ADDRESS",

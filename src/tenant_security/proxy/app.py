@@ -26,6 +26,7 @@ from tenant_security.proxy.connection_tests import ConnectionTests
 from tenant_security.proxy.disk_outbox import DiskOutbox
 from tenant_security.proxy.event_feed import EventFeed
 from tenant_security.proxy.event_lines import write_event_lines
+from tenant_security.proxy.event_publisher import EventPublisher
 from tenant_security.proxy.events import EventRecorder
 from tenant_security.proxy.fast_protocol import FastProtocol
 from tenant_security.proxy.fastpath import FastPath
@@ -367,6 +368,13 @@ class Proxy:
         return self._disk_outbox, self._disk_outbox.safe if settings.events_when_full is WhenFull.REFUSE else None
 
     def _event_server(self, outbox: EventQueue, recorder: EventRecorder, background: Background) -> HttpServer | None:
+        settings = self._settings
+        if settings.enable_logdriver and settings.event_transport != "http":
+            publisher = EventPublisher(
+                settings.event_transport, settings.nats_credentials, outbox, recorder.instance, self._log
+            )
+            background.start(publisher.run())
+            return None
         if self._listeners.events is None:
             background.start(write_event_lines(outbox, self._log))
             return None

@@ -51,7 +51,7 @@ def open_listeners(settings: ProxySettings) -> Listeners:
         api = opened(lambda: bind(settings.api_address, "TSP_HTTP_BIND_ADDRESS"))
     ops = opened(lambda: bind(settings.ops_address, "TSP_OPS_BIND_ADDRESS"))
     events = None
-    if settings.enable_logdriver:
+    if settings.enable_logdriver and settings.event_transport == "http":
         events = opened(lambda: bind(settings.events_address, "TSP_EVENTS_BIND_ADDRESS"))
     if api is None or ops is None or problems:
         for each in (api, ops, events):

@@ -30,6 +30,7 @@ from tenant_security.service.settings import (
     text,
 )
 from tenant_security.service.tls import TlsFiles, names, tls_files
+from tenant_security.wire.event_stream import transport
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
 
 _MIB = 1_048_576
@@ -214,6 +215,16 @@ class ProxySettings:
         flag,
         default=True,
         meaning="Whether logdrivers fetch the events. false: each event is a line on standard output.",
+    )
+    event_transport: str = setting(
+        "EVENT_TRANSPORT",
+        transport,
+        default="http",
+        meaning="`http`: logdrivers fetch events from the events port. `nats://host:4222` or `tls://host:4222`: they "
+        "are published to JetStream there, and the events port stays closed (docs/logdriver.md).",
+    )
+    nats_credentials: Path | None = setting(
+        "EVENT_NATS_CREDENTIALS_FILE", Path, meaning="NATS: the credentials file (.creds) to sign in with."
     )
     events_token: Secret[str] | None = setting(
         "TSP_EVENTS_TOKEN",
