@@ -50,6 +50,7 @@ class BrokerProcess:
             "BROKER_KEY_FILE": str(directory / "broker.key"),
             "BROKER_BIND_ADDRESS": "127.0.0.1",
             "BROKER_PORT": str(self.port),
+            "BROKER_OPS_BIND_ADDRESS": "127.0.0.1:0",
             "BROKER_SETUP_TOKEN": TOKEN,
         }
         self.log = (directory / "broker.log").open("ab")

@@ -26,6 +26,7 @@ from tenant_security.broker.export_api import ExportApi
 from tenant_security.broker.fleet_api import FleetApi
 from tenant_security.broker.http import BODY_CAP_BYTES, Broker, GivenBroker, say_no
 from tenant_security.broker.migrations.upgrade import is_current, upgrade
+from tenant_security.broker.observed import Observed
 from tenant_security.broker.organisation_api import OrganisationApi
 from tenant_security.broker.pages import Pages
 from tenant_security.broker.pages_api import page
@@ -47,11 +48,13 @@ from tenant_security.errors import SettingsError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
+from tenant_security.service.ops import OpsApi, Stage
 from tenant_security.service.run import Signals
 from tenant_security.service.settings import Address
 from tenant_security.service.tls import OwnTls
 
 _STOP_S: Final = 10.0
+_WATCH_S: Final = 5.0
 _PROVIDERS: Final = OutboundLimits(connections=64, connect_s=3.0, attempt_s=8.0)
 """Single sign-on's providers are few, far away and in no hurry."""
 
@@ -125,6 +128,19 @@ def application(broker: Broker) -> Litestar:
     )
 
 
+async def _watch(database: Database, observed: Observed) -> None:
+    """Ask the database now and then whether it is there."""
+    while True:
+        try:
+            async with database.read() as connection:
+                await connection.execute(sa.select(1))
+        except BusyError:
+            observed.database(answers=False)
+        else:
+            observed.database(answers=True)
+        await asyncio.sleep(_WATCH_S)
+
+
 class BrokerDaemon:
     """One broker process. Build it, then :meth:`run` it once."""
 
@@ -136,6 +152,12 @@ class BrokerDaemon:
         self._key: Final = load_server_key(settings.key_file)
         self._tls: Final = OwnTls(settings.tls, log)
         self._listener: Final = bind(Address(settings.bind_address, settings.port), "BROKER_PORT")
+        try:
+            self._ops_listener: Final = bind(settings.ops_address, "BROKER_OPS_BIND_ADDRESS")
+        except SettingsError:
+            self._listener.close()
+            raise
+        self._stage = Stage.STARTING
 
     async def run(self, on_ready: Callable[[int], None] = lambda _port: None) -> None:
         """Bring the database up to date and serve until a signal. ``on_ready`` is told the port."""
@@ -153,17 +175,26 @@ class BrokerDaemon:
                 tls=self._tls.context,
                 client_names=self._settings.tls_client_names,
             )
+            observed = Observed(broker.published, server, lambda: self._stage)
+            ops = HttpServer(
+                OpsApi(observed.metrics, observed.stage, observed.health), self._ops_listener, EdgeLimits()
+            )
             self._tls.renews(server.use_tls)
             self._signals.install()
             async with asyncio.TaskGroup() as group:
                 await server.start()
-                tasks = [group.create_task(work) for work in (server.run(), self._tls.follow())]
-                self._log.info("the broker serves", port=server.port, version=__version__)
+                await ops.start()
+                works = (server.run(), ops.run(), self._tls.follow(), _watch(database, observed))
+                tasks = [group.create_task(work) for work in works]
+                self._stage = Stage.READY
+                self._log.info("the broker serves", port=server.port, ops=ops.port, version=__version__)
                 await self._say_how_to_begin(broker)
                 on_ready(server.port)
                 await self._signals.stop.wait()
+                self._stage = Stage.STOPPING
                 broker.published.stop_waiting()
                 await server.stop(_STOP_S, self._signals.hurry)
+                await ops.stop(0.2)
                 for task in tasks:
                     task.cancel()
             broker.published.close()

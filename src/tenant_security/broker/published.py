@@ -5,7 +5,6 @@ made for whoever asks, because they are few.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import tempfile
@@ -64,6 +63,10 @@ class Published:
         self._writing: Final[dict[tuple[str, int], asyncio.Lock]] = {}
         self._news: Final[dict[str, asyncio.Event]] = {}
         self._stopping = False
+        self.waiting = 0
+        """How many services wait for news now."""
+        self.answers: Final[dict[str, int]] = {"unchanged": 0, "changes": 0, "whole": 0, "revoked": 0}
+        """How requests for a snapshot were answered, since the start."""
         self._looked: Final[dict[tuple[str, int], _Looked]] = {}
         self._looking: Final[dict[tuple[str, int], asyncio.Lock]] = {}
 
@@ -145,9 +148,14 @@ class Published:
                 return offer
             news = self._news.setdefault(vendor, asyncio.Event())
             # Another broker may have made the change, so the database is asked now and then too.
-            with contextlib.suppress(TimeoutError):
+            self.waiting += 1
+            try:
                 async with asyncio.timeout(min(left_s, _LOOK_S)):
                     await news.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self.waiting -= 1
             offer = await self._recent_offer(vendor, segment)
 
     async def changes(self, vendor: str, segment: int, since: int) -> bytes | None:

@@ -45,6 +45,7 @@ class ServiceApi(Controller):
         """Send a segment's snapshot: what has changed since a version, or all; 304 while If-None-Match is current."""
         caller = await caller_of(request, broker, None)
         if caller.role is Role.REVOKED:
+            broker.published.answers["revoked"] += 1
             line = await broker.published.revocation(caller.vendor, segment)
             return Response(line, media_type=_JSON_LINES, headers={"Cache-Control": "no-store"})
         caller.require(Right.SERVE, caller.vendor)
@@ -56,12 +57,15 @@ class ServiceApi(Controller):
         if kind in offer.work:
             headers[api.WORK_HEADER] = "1"
         if offer.tag == has:
+            broker.published.answers["unchanged"] += 1
             return Response(None, status_code=304, headers=headers)
         if since is not None:
             changes = await broker.published.changes(caller.vendor, segment, since)
             if changes is not None:
+                broker.published.answers["changes"] += 1
                 return Response(changes, media_type=_JSON_LINES, headers=headers)
         path = await broker.published.whole(caller.vendor, segment)
+        broker.published.answers["whole"] += 1
         return Stream(chunks(path), media_type=_JSON_LINES, headers=headers)
 
     @get("/vendor")

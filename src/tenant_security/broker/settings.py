@@ -130,6 +130,11 @@ class BrokerSettings:
     )
 
     @property
+    def ops_address(self) -> Address:
+        """Where health and metrics listen."""
+        return self.ops_bind_address or Address(self.bind_address, 9002)
+
+    @property
     def public(self) -> PublicAddress:
         """Where browsers find the broker."""
         return self.public_url or PublicAddress.parse(f"http://localhost:{self.port or 80}")

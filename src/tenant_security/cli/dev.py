@@ -102,6 +102,7 @@ async def _main(options: DevOptions, state: DevState, kms: DemoKms) -> None:
             "BROKER_DATABASE_URL": f"sqlite:///{state.directory / 'broker.db'}",
             "BROKER_KEY_FILE": str(state.directory / "broker.key"),
             "BROKER_BIND_ADDRESS": options.host,
+            "BROKER_OPS_BIND_ADDRESS": f"{options.host}:0",
             **given,
             "BROKER_PORT": str(options.broker_port),
             "BROKER_SETUP_TOKEN": setup_token,

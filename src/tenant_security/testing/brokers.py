@@ -109,6 +109,7 @@ async def running_broker(
         "BROKER_KEY_FILE": str(state_dir / "broker.key"),
         "BROKER_BIND_ADDRESS": "127.0.0.1",
         "BROKER_PORT": "0",
+        "BROKER_OPS_BIND_ADDRESS": "127.0.0.1:0",
         "BROKER_SETUP_TOKEN": SETUP_TOKEN,
         **(settings or {}),
     }

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
 
+from tenant_security.outbound.driver import Outbound
+from tenant_security.outbound.flow import Request, send
 from tenant_security.testing.brokers import running_broker
 from tenant_security.testing.proxies import Use, running_proxy
 from tenant_security.wire import broker_api as api
@@ -172,3 +175,28 @@ async def test_a_revocation_outlives_a_restart_without_the_broker(tmp_path):
             await until(refused)
     copy = (tmp_path / "cache" / "snapshot").read_bytes()
     assert copy.count(b"\n") == 1
+
+
+async def test_a_brokers_ops_port_says_how_it_is(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {"BROKER_OPS_BIND_ADDRESS": f"127.0.0.1:{port}"}
+    async with (
+        running_broker(tmp_path, A, settings) as broker,
+        running_proxy(tmp_path, broker_url=broker.url),
+        Outbound() as outbound,
+    ):
+
+        async def ask(path):
+            request = Request("GET", f"http://127.0.0.1:{port}{path}")
+            response = await outbound.run(send(request), deadline_s=10)
+            return response.status, response.body
+
+        assert await ask("/ready") == (200, b"ready\n")
+        assert json.loads((await ask("/health"))[1])["checks"] == [{"name": "database", "status": "UP"}]
+
+        async def waits():
+            return b"tsb_waiting_services 1.0" in (await ask("/metrics"))[1]
+
+        await until(waits)
+        assert b'tsb_snapshots_total{answer="whole"} 1.0' in (await ask("/metrics"))[1]
