@@ -98,7 +98,6 @@ class Stack:
             "BROKER_KEY_FILE": str(self.directory / "broker.key"),
             "BROKER_BIND_ADDRESS": "127.0.0.1",
             "BROKER_PORT": str(self.port),
-            "BROKER_OPS_BIND_ADDRESS": "127.0.0.1:0",
             "BROKER_PUBLIC_URL": self.url,
             "BROKER_SETUP_TOKEN": SETUP_TOKEN,
             "BROKER_OPS_BIND_ADDRESS": "127.0.0.1:0",
