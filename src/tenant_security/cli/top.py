@@ -4,11 +4,12 @@ import asyncio
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -20,6 +21,7 @@ from tenant_security.outbound.flow import Request, Response, UnreachableError, s
 _DEADLINE_S: Final = 3.0
 _CAP_BYTES: Final = 16 * 1_048_576
 _OK: Final = 200
+_LEAST_WIDE: Final = 110
 
 Samples = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -84,7 +86,9 @@ async def _watch(addresses: Iterable[str], interval: float, *, once: bool, json:
             if json:
                 sys.stdout.write(msgspec.json.encode(rows).decode() + "\n")
             else:
-                Console().print(table(rows))
+                console = Console()
+                console.width = max(console.width, _LEAST_WIDE)
+                console.print(table(rows))
             return
         with Live(console=Console(), screen=True, auto_refresh=False) as live:
             while True:
@@ -179,30 +183,32 @@ def quantile(now: Samples, then: Samples, name: str, q: float) -> float | None:
     return next(end for end in ends if counts[end] >= q * counts[ends[-1]])
 
 
-def table(rows: Iterable[Row]) -> Table:
-    """Draw it."""
-    drawn = Table(title=f"tenant-security top   {time.strftime('%H:%M:%S')}", title_justify="left")
-    for heading in ("daemon", "state"):
-        drawn.add_column(heading)
-    headings = ("req/s", "err/s", "p99", "hot", "KMS/s", "KMS p99", "tenants", "config age", "events", "lost/s")
-    for heading in headings:
-        drawn.add_column(heading, justify="right")
+COLUMNS: Final[tuple[tuple[str, Callable[[Row], str]], ...]] = (
+    ("req/s", lambda row: number(row.requests)),
+    ("err/s", lambda row: number(row.errors, bad=bool(row.errors))),
+    ("p99", lambda row: seconds(row.p99_s)),
+    ("hot", lambda row: "" if row.hot is None else f"{row.hot:.0%}"),
+    ("KMS/s", lambda row: number(row.kms_calls)),
+    ("KMS p99", lambda row: seconds(row.kms_p99_s)),
+    ("tenants", lambda row: number(row.tenants)),
+    ("age", lambda row: seconds(row.config_age_s)),
+    ("events", lambda row: number(row.events_waiting)),
+    ("lost/s", lambda row: number(row.events_lost, bad=bool(row.events_lost))),
+)
+"""What stands in the table beside a daemon and its state."""
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Draw it. A column that says nothing of anybody is left out."""
+    drawn = Table(box=box.SIMPLE_HEAD, title=f"tenant-security top   {time.strftime('%H:%M:%S')}", title_justify="left")
+    shown = [(title, write) for title, write in COLUMNS if any(write(each) for each in rows)]
+    for title in ("daemon", "state"):
+        drawn.add_column(title, no_wrap=True)
+    for title, _ in shown:
+        drawn.add_column(title, justify="right", no_wrap=True)
     for each in rows:
-        good = each.state == "ready"
-        drawn.add_row(
-            each.address,
-            f"[green]{each.state}[/]" if good else f"[red]{each.state}[/]",
-            number(each.requests),
-            number(each.errors, bad=bool(each.errors)),
-            seconds(each.p99_s),
-            "" if each.hot is None else f"{each.hot:.0%}",
-            number(each.kms_calls),
-            seconds(each.kms_p99_s),
-            number(each.tenants),
-            seconds(each.config_age_s),
-            number(each.events_waiting),
-            number(each.events_lost, bad=bool(each.events_lost)),
-        )
+        state = f"[green]{each.state}[/]" if each.state == "ready" else f"[red]{each.state}[/]"
+        drawn.add_row(each.address.partition("://")[2], state, *(write(each) for _, write in shown))
     return drawn
 
 
