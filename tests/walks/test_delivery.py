@@ -2,6 +2,8 @@
 
 import msgspec
 
+from tenant_security.logdriver.dead_letters import DeadLetters
+from tenant_security.spool.disk import LocalDisk
 from tenant_security.testing.logdrivers import running_logdriver, webhook_receiver
 from tenant_security.testing.proxies import TENANTS, publish, running_proxy
 
@@ -45,3 +47,36 @@ async def test_what_a_siem_did_not_take_is_delivered_after_a_restart_in_order(tm
             await siem.until(lambda it: len(it.events) == 5)
 
     assert [each["sequence"] for each in siem.events] == [1, 2, 3, 4, 5]
+
+
+async def test_sinks_come_change_and_go_while_it_runs_and_nothing_that_waited_is_lost(tmp_path):
+    async with running_proxy(tmp_path) as proxy, webhook_receiver() as old, webhook_receiver() as new:
+        publish(tmp_path, TENANTS)
+        async with running_logdriver(tmp_path, f"tcp://127.0.0.1:{proxy.ports.events}") as logdriver:
+            await proxy.call("document/wrap", LEASED)  # 1: no sink yet
+            await logdriver.until_metric("tsl_stored_events_total", 1)
+
+            old.answer = 503
+            publish(tmp_path, TENANTS, sinks={LEASED: {600: old.config()}})
+            await logdriver.reload()
+            await logdriver.until_metric("tsl_lanes", 2)
+            await proxy.call("document/wrap", LEASED)  # 2: waits for a sink that is away
+            await old.until(lambda it: it.requests > 0)
+
+            publish(tmp_path, TENANTS, sinks={LEASED: {600: new.config(version=2)}})
+            await logdriver.reload()  # the same sink, corrected: it takes over what waits, at once
+            await new.until(lambda it: len(it.events) == 1)
+
+            new.answer = 503
+            await proxy.call("document/wrap", LEASED)  # 3: waits when its sink is removed
+            await logdriver.until_metric("tsl_stored_events_total", 3)
+            publish(tmp_path, TENANTS)
+            await logdriver.reload()
+            while await logdriver.metric("tsl_lanes") > 1:
+                await proxy.ops("/live")
+
+    (letter,) = DeadLetters(tmp_path / "logdriver", LocalDisk()).read_of(LEASED)
+    assert [each["sequence"] for each in new.events] == [2]
+    assert msgspec.json.decode(letter.event)["sequence"] == 3
+    assert "removed" in letter.why
+    assert msgspec.json.decode(logdriver.stdout.getvalue())["sequence"] == 1

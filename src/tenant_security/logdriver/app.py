@@ -48,6 +48,7 @@ from tenant_security.wire.sinks.stdout import StdoutSinkConfig
 
 _FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 _REPLAY_LOOK_S: Final = 2.0
+_APPLY_AGAIN_S: Final = 5.0
 _NAME_LETTERS: Final = 16
 _MOVED_AT_ONCE: Final = 500
 _MOVED_BYTES: Final = 1_048_576
@@ -125,7 +126,7 @@ class Logdriver:
         refresher = DirectoryRefresher(
             source,
             credentials=self._credentials,
-            on_change=lambda directory: changed(directory),  # noqa: PLW0108 - defined below
+            on_change=lambda _: changed(),
         )
         self._routes = SinkRoutes(open_sink(StdoutSinkConfig(version=1), self._context("", True)), self._context)
         self._delivery = Delivery(
@@ -140,13 +141,22 @@ class Logdriver:
         spool.on_waiting = self._delivery.wake
         applying = asyncio.Lock()
 
-        async def apply(directory: TenantDirectory) -> None:
+        async def apply() -> None:
             async with applying:
-                await self._apply(directory)
+                while True:
+                    try:
+                        await self._apply(refresher.current)
+                    except OSError as failure:
+                        log.warning("new sinks cannot be taken up; trying on", reason=failure.strerror)
+                    else:
+                        return
+                    if self._signals.stop.is_set():
+                        return
+                    await until(self._signals.stop, _APPLY_AGAIN_S)
 
-        def changed(directory: TenantDirectory) -> None:
+        def changed() -> None:
             if self._stage is Stage.READY:
-                background.start(apply(directory))
+                background.start(apply())
 
         intake = self._intake()
         parts = Parts(
@@ -170,7 +180,7 @@ class Logdriver:
         if await self._first_load(refresher):
             self._begin(refresher.current)
             writing = background.start(spool.run())
-            await apply(refresher.current)
+            await apply()
             background.start(refresher.run())
             background.start(self._replay_when_asked())
             fetching = background.start(intake.run())

@@ -142,7 +142,7 @@ class Delivery:
                     later: Later | None = Later(opened, blocked=True)
                 else:
                     await self._collect(lane, opened, news, failed=failures > 0)
-                    later = await self._deliver(lane, opened, failing=failures > 0)
+                    later = await self._attempt(lane, opened, failing=failures > 0)
                     failures = failures + 1 if later is not None else 0
                 if later is None:
                     self.troubles.pop(lane, None)
@@ -172,6 +172,19 @@ class Delivery:
 
     def _most(self, opened: OpenSink) -> int:
         return self._pace.most_events * (10 if opened.counts else 1)
+
+    async def _attempt(self, lane: Lane, opened: OpenSink, *, failing: bool) -> Later | None:
+        """Deliver, and keep a fault of ours to the lane that it is in."""
+        try:
+            return await self._deliver(lane, opened, failing=failing)
+        except Exception as fault:  # noqa: BLE001 - one sink's fault must not end the others
+            self._log.error(
+                "a delivery failed unexpectedly",
+                sink=opened.sink.kind,
+                tenant_id=lane.key.tenant,
+                error=type(fault).__name__,
+            )
+            return Later("The delivery failed unexpectedly; the operator finds it in the log.")
 
     async def _deliver(self, lane: Lane, opened: OpenSink, *, failing: bool) -> Later | None:
         """Send the oldest events of a lane. Returns what holds the rest up, or None."""

@@ -211,13 +211,6 @@ class LogdriverSettings:
         meaning="Whether tenants may have sinks of type KAFKA. Brokers name each other, and whom they name is reached "
         "over TLS without the egress policy's look. The vendor's own sinks always may.",
     )
-    allow_kafka: bool = setting(
-        "LOGDRIVER_ALLOW_KAFKA",
-        flag,
-        default=False,
-        meaning="Whether tenants may have events sent to Kafka, whose brokers may send the logdriver to addresses that "
-        "the egress rules have not looked at.",
-    )
     bind_address: str = setting(
         "LOGDRIVER_BIND_ADDRESS",
         ip,

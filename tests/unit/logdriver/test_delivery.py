@@ -92,7 +92,7 @@ class Stage:
                 self.background,
                 self.metrics,
                 lambda lane: OpenSink(self.sinks[lane.key.tenant]),
-                structlog.get_logger(),
+                structlog.get_logger().bind(service="logdriver"),
             ),
             Pace(failing_at_once=1, at_once=2),
             chance=lambda: 0.0,
@@ -207,6 +207,18 @@ async def test_a_fault_of_ours_in_one_sink_ends_no_other_and_loses_nothing(on_st
     stage = on_stage(acme=Broken(), other=ScriptedSink())
     await stage.store(line(1, "acme"), line(2, "other"))
     await stage.until(lambda: stage.sinks["other"].sent == [2] and stage.sinks["acme"].sent == [1])
+
+
+async def test_an_event_that_a_sink_cannot_write_down_holds_up_its_own_lane_only(on_stage):
+    class Choking(ScriptedSink):
+        def encode(self, events):
+            raise KeyError(len(events))
+
+    stage = on_stage(acme=Choking(), other=ScriptedSink())
+    await stage.store(line(1, "acme"), line(2, "other"))
+    await stage.until(lambda: stage.sinks["other"].sent == [2])
+    await stage.until(lambda: stage.lanes["acme"] in stage.delivery.troubles)
+    assert stage.lanes["acme"].waiting
 
 
 def test_waits_grow_are_jittered_bounded_and_keep_what_the_sink_asks():
