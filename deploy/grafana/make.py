@@ -109,7 +109,48 @@ PROXY = dashboard(
     panel("Connections", (f"tsp_connections{IN}", "{{instance}}")),
 )
 
-DASHBOARDS = {"proxy.json": PROXY}
+LOGDRIVER = dashboard(
+    "tenant-security-logdriver",
+    "Tenant Security Logdriver",
+    panel(
+        "Events",
+        (f"sum(rate(tsl_stored_events_total{IN}[1m]))", "stored"),
+        (f"sum(rate(tsl_delivered_events_total{IN}[1m]))", "delivered"),
+        unit="ops",
+    ),
+    panel("Delivered", (f"sum by (sink) (rate(tsl_delivered_events_total{IN}[1m]))", "{{sink}}"), unit="ops"),
+    panel(
+        "Oldest event that waits",
+        (f"max(tsl_oldest_waiting_seconds{IN})", "all"),
+        (f"topk(5, tsl_worst_waiting_seconds{IN})", "{{tenant}} {{sink}}"),
+        unit="s",
+    ),
+    panel(
+        "Tried again, refused, given up",
+        (f"sum by (sink) (rate(tsl_retried_events_total{IN}[5m]))", "again {{sink}}"),
+        (f"sum by (sink) (rate(tsl_refused_events_total{IN}[5m]))", "refused {{sink}}"),
+        (f"sum(rate(tsl_shed_events_total{IN}[5m]))", "given up"),
+        unit="ops",
+    ),
+    panel(
+        "Spool",
+        (f"tsl_spool_bytes{IN}", "{{instance}}"),
+        (f"max(tsl_spool_capacity_bytes{IN})", "capacity"),
+        unit="bytes",
+    ),
+    panel("Time of a batch, p99", (quantile("tsl_send_seconds", 0.99, "sink"), "{{sink}}"), unit="s"),
+    panel(
+        "Sinks",
+        (f"sum(tsl_lanes{IN})", "all"),
+        (f"sum(tsl_lanes_waiting{IN})", "with something waiting"),
+        (f"sum(tsl_lanes_in_trouble{IN})", "in trouble"),
+    ),
+    panel("Proxies", (f"sum by (answers) (tsl_proxies{IN})", "answers: {{answers}}")),
+    panel("Batches from proxies", (f"sum by (outcome) (rate(tsl_leases_total{IN}[1m]))", "{{outcome}}"), unit="ops"),
+    panel("Event loop late, p99", (quantile("tsl_event_loop_lag_seconds", 0.99, "instance"), "{{instance}}"), unit="s"),
+)
+
+DASHBOARDS = {"proxy.json": PROXY, "logdriver.json": LOGDRIVER}
 
 
 def written(name: str) -> str:

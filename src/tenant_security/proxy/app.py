@@ -39,6 +39,7 @@ from tenant_security.proxy.listeners import Listeners, Ports, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.outbox import EventQueue, Outbox
+from tenant_security.proxy.reloading import Reloading
 from tenant_security.proxy.secret_store import NoSecretStore, SecretFile, SecretStore
 from tenant_security.proxy.settings import ProxySettings, WhenFull
 from tenant_security.proxy.status import Parts, add_gauges, health_of, stage_of
@@ -140,6 +141,8 @@ class Proxy:
             file=settings.applications_file,
             tenant_rates=Rates(rates, max(1.0, rates)) if rates is not None else None,
         )
+        self._event_keys = self._api_keys if settings.events_token is None else ApiKeys([settings.events_token])
+        self._reloading = Reloading(settings, self._api_keys, log)
         self._tls = OwnTls(settings.tls, log)
         self._tracing = open_tracing(settings.traces_endpoint)
         self._listeners, self._store = _open(settings, listeners)
@@ -305,6 +308,7 @@ class Proxy:
         self._signals.install(on_hangup=lambda: background.start(self._reload(refresher)))
         for work in (
             self._sweep(retain),
+            self._reloading.follow(),
             self._tls.follow(),
             self._gate.follow(log),
             watch_loop(self._observed.loop_lag.timing().observe),
@@ -378,7 +382,7 @@ class Proxy:
         if self._listeners.events is None:
             background.start(write_event_lines(outbox, self._log))
             return None
-        feed = EventFeed(outbox, ApiKeys(self._settings.event_keys), recorder.instance)
+        feed = EventFeed(outbox, self._event_keys, recorder.instance)
         server = HttpServer(
             feed,
             self._listeners.events,
@@ -418,6 +422,7 @@ class Proxy:
             pause = min(pause * 2, most)
 
     async def _reload(self, refresher: DirectoryRefresher) -> None:
+        await self._reloading.renew()
         await self._tls.renew()
         await self._gate.renew_and_say(self._log)
         if await refresher.refresh_now():

@@ -113,6 +113,12 @@ class ProxySettings:
         unit="seconds",
         meaning="How often the proxy tells the broker how it is: version, health, and counts for each tenant.",
     )
+    reload_file: Path | None = setting(
+        "TSP_RELOAD_FILE",
+        Path,
+        meaning="An env file whose API_KEY, API_KEY_2 and RUST_LOG are used in place of the environment's whenever it "
+        "changes, and on SIGHUP, without a restart. Its other lines are left alone.",
+    )
     applications_file: Path | None = setting(
         "TSP_APPLICATIONS_FILE",
         Path,
@@ -473,11 +479,6 @@ class ProxySettings:
     def events_address(self) -> Address:
         """Where logdrivers fetch events."""
         return self.events_bind_address or Address(self.bind_address, 5555)
-
-    @property
-    def event_keys(self) -> list[Secret[str]]:
-        """What logdrivers may show: the token where there is one, and then no API key."""
-        return self.api_keys if self.events_token is None else [self.events_token]
 
     @property
     def api_keys(self) -> list[Secret[str]]:

@@ -22,6 +22,7 @@ from tenant_security.errors import SettingsError
 from tenant_security.proxy.aggregate import Totals
 from tenant_security.proxy.event_relay import EventRelay
 from tenant_security.proxy.listeners import Ports, open_listeners
+from tenant_security.proxy.reloading import Reloading
 from tenant_security.proxy.settings import ProxySettings
 from tenant_security.proxy.supervisor_ops import SupervisorOps
 from tenant_security.proxy.worker_process import WorkerProcess, WorkerStage
@@ -82,6 +83,9 @@ class Supervisor:
         self._log = log
         self._signals = signals
         self._policy = policy or RestartPolicy()
+        api_keys = ApiKeys(settings.api_keys)
+        self._event_keys = api_keys if settings.events_token is None else ApiKeys([settings.events_token])
+        self._reloading = Reloading(settings, api_keys, log)
         self._tls = OwnTls(settings.tls, log)
         try:
             self._board = make_board()
@@ -139,7 +143,7 @@ class Supervisor:
 
     async def _serve(self, on_ready: Callable[[Ports], None]) -> None:
         listeners, background = self._listeners, self._background
-        relay = EventRelay(lambda: [each for each in self._workers if each.serving], ApiKeys(self._settings.event_keys))
+        relay = EventRelay(lambda: [each for each in self._workers if each.serving], self._event_keys)
         ops = SupervisorOps(
             lambda: self._workers, self._settings.workers, lambda: self.stage, self._totals, self._metrics
         )
@@ -155,6 +159,7 @@ class Supervisor:
         self._signals.install(on_hangup=self._reload)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._restart_asked.set)
         self._log.info("proxy starting", version=__version__, workers=self._settings.workers, **ports._asdict())
+        self._background.start(self._reloading.follow())
         self._background.start(self._tls.follow())
         for server in servers:
             await server.start()
@@ -242,6 +247,7 @@ class Supervisor:
                 await until(stop, self._policy.pause_s(deaths + 1))
 
     def _reload(self) -> None:
+        self._background.start(self._reloading.renew())
         self._background.start(self._tls.renew())
         for each in self._workers:
             each.order(Order.RELOAD)

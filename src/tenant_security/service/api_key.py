@@ -18,6 +18,10 @@ class ApiKeys:
     """
 
     def __init__(self, keys: Sequence[Secret[str]]) -> None:
+        self.use(keys)
+
+    def use(self, keys: Sequence[Secret[str]]) -> None:
+        """Accept these from now on, and no others. Raises: ValueError."""
         if not 1 <= len(keys) <= 2:  # noqa: PLR2004 - the old one and the new one
             raise ValueError("one API key is needed, or two")
         first, *others = (Secret(SCHEME + key.reveal().encode()) for key in keys)

@@ -32,6 +32,22 @@ def log_level(text: str) -> int:
     raise ValueError(f"a log level: one of {', '.join(LEVELS)}")
 
 
+_least = logging.INFO
+"""What is written; changed by :func:`set_log_level` while the daemon runs."""
+
+
+def set_log_level(level: int) -> None:
+    """Write from this level on, from now on."""
+    global _least  # noqa: PLW0603 - a process has one log
+    _least = level
+
+
+def _drop_lesser(_logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if LEVELS.get(method, logging.CRITICAL) < _least:
+        raise structlog.DropEvent
+    return event
+
+
 def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
     line = {
         "service": event.pop("service"),
@@ -79,14 +95,16 @@ def configure_logs(
 
     ``members`` stand in every line.
     """
+    set_log_level(level)
     lines = _Lines(stream if stream is not None else _standard_output())
     structlog.configure(
         processors=[
+            _drop_lesser,
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(min(level, logging.CRITICAL)),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
