@@ -33,7 +33,7 @@ def live_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProxy]:
     directory = tmp_path_factory.mktemp("live")
     log = directory / "log"
     command = [str(Path(sys.executable).with_name("tenant-security")), "dev", "--state-dir", str(directory / "state")]
-    command += ["--logdriver-port", "0"]
+    command += ["--logdriver-port", "0", "--broker-port", "0", "--bridge-port", "0"]
     command += ["--proxy-port", "0", "--ops-port", "0", "--events-port", "0"]
     with log.open("wb") as output:
         environ = {"PATH": os.environ["PATH"], "API_KEY": API_KEY}

@@ -220,6 +220,7 @@ class World:
     def start_dev(self, state: Path, *arguments: str, **environ: str) -> ProxyProcess:
         """Start the development mode on free ports with a state directory of its own."""
         ports = ("--proxy-port", "0", "--ops-port", "0", "--events-port", "0", "--logdriver-port", "0")
+        ports += ("--broker-port", "0", "--bridge-port", "0")
         command = ("dev", *ports, "--state-dir", str(state), *arguments)
         return self.start(*command, without=tuple(self.environ), **{"API_KEY": API_KEY, **environ})
 

@@ -164,7 +164,7 @@ def test_the_demo_names_its_own_option_when_a_port_is_taken(tmp_path: Path) -> N
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "tenant_security", "dev", "--state-dir", str(tmp_path / "state")]
-        command += ["--logdriver-port", "0"]
+        command += ["--logdriver-port", "0", "--broker-port", "0", "--bridge-port", "0"]
         command += ["--proxy-port", port, "--ops-port", "0", "--events-port", "0"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
