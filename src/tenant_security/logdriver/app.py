@@ -3,11 +3,12 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import structlog
 
@@ -15,6 +16,7 @@ from tenant_security import __version__
 from tenant_security.crypto.aead import random_bytes
 from tenant_security.directory.open_source import BROKER_LIMITS, broker_account, open_source
 from tenant_security.directory.refresher import DirectoryRefresher
+from tenant_security.directory.reporter import News, Reporter
 from tenant_security.directory.source import SnapshotSource
 from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.errors import SettingsError
@@ -29,14 +31,16 @@ from tenant_security.logdriver.room import Room
 from tenant_security.logdriver.settings import LogdriverSettings
 from tenant_security.logdriver.sink_routes import GONE, SinkRoutes, plan
 from tenant_security.logdriver.spool import Spool
-from tenant_security.logdriver.status import Parts, add_gauges, health_of
+from tenant_security.logdriver.status import Parts, add_gauges, deliveries, health_of
+from tenant_security.outbound.broker import BrokerAccount
 from tenant_security.outbound.driver import Outbound, OutboundLimits
+from tenant_security.outbound.flow import Flow
 from tenant_security.secret import Secret
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
-from tenant_security.service.ops import OpsApi, Stage
+from tenant_security.service.ops import OpsApi, Stage, worst_of
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.sinks.catalog import open_sink
@@ -49,6 +53,8 @@ from tenant_security.wire.sinks.stdout import StdoutSinkConfig
 _FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 _REPLAY_LOOK_S: Final = 2.0
 _APPLY_AGAIN_S: Final = 5.0
+_REPORT_EVERY_S: Final = 60.0
+_REPORT_S: Final = 10.0
 _NAME_LETTERS: Final = 16
 _MOVED_AT_ONCE: Final = 500
 _MOVED_BYTES: Final = 1_048_576
@@ -103,7 +109,8 @@ class Logdriver:
                 choice = self._settings.source
                 account = broker_account(choice, self._credentials)
                 with closing(open_source(choice, self._credentials, account, to_broker, lambda: None)) as source:
-                    await self._serve(outbound, source, background, on_ready)
+                    report = partial(self._report_to, account, to_broker)
+                    await self._serve(outbound, source, background, on_ready, report)
                 background.cancel()
         finally:
             with suppress(OSError):
@@ -120,7 +127,12 @@ class Logdriver:
         )
 
     async def _serve(
-        self, outbound: Outbound, source: SnapshotSource, background: Background, on_ready: Callable[[int], None]
+        self,
+        outbound: Outbound,
+        source: SnapshotSource,
+        background: Background,
+        on_ready: Callable[[int], None],
+        report: Callable[[Parts], Coroutine[Any, Any, None]],
     ) -> None:
         settings, log, spool = self._settings, self._log, self._spool
         refresher = DirectoryRefresher(
@@ -183,6 +195,7 @@ class Logdriver:
             await apply()
             background.start(refresher.run())
             background.start(self._replay_when_asked())
+            background.start(report(parts))
             fetching = background.start(intake.run())
             self._stage = Stage.READY
             log.info("logdriver ready", tenants=len(refresher.current), sinks=len(spool.lanes) - 1)
@@ -196,6 +209,25 @@ class Logdriver:
             writing.cancel()
         await ops.stop(0.2)
         log.info("logdriver stopped", waiting=sum(each.waiting for each in spool.lanes.values()))
+
+    async def _report_to(self, account: BrokerAccount | None, to_broker: Outbound, parts: Parts) -> None:
+        """Tell the broker how we are, where there is one."""
+        if account is None:
+            return
+
+        async def run(flow: Flow[Any]) -> Any:
+            return await to_broker.run(flow, deadline_s=_REPORT_S)
+
+        reporter = Reporter(
+            account,
+            run,
+            instance=random_bytes(8).hex(),
+            refresher=parts.refresher,
+            health=lambda: worst_of(health_of(parts)),
+            news=lambda _: News(deliveries=deliveries(parts)),
+            on_failure=lambda why: self._log.warning("the broker does not take our reports; trying on", reason=why),
+        )
+        await reporter.run(_REPORT_EVERY_S)
 
     def _intake(self) -> Intake | NatsIntake:
         settings = self._settings

@@ -13,7 +13,10 @@ from tenant_security.logdriver.repeats import Repeats
 from tenant_security.logdriver.spool import Spool
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ops import STATUS, Check, Health, Stage
+from tenant_security.wire.service_api import MOST_TENANTS_REPORTED
+from tenant_security.wire.service_api import Delivery as Said
 
+_WHY_LETTERS: Final = 200
 _WORST: Final = 20
 """How many tenants are named in metrics and on the health page: those whose events wait longest."""
 
@@ -90,6 +93,24 @@ def add_gauges(metrics: Metrics, parts: Parts) -> None:
         "Files of dead letters that were given up for their tenant's bound",
         lambda: parts.dead.dropped_segments,
     )
+
+
+def deliveries(parts: Parts) -> tuple[Said, ...]:
+    """Say how tenants' events wait, those that wait longest first, for the broker's fleet page."""
+    found: dict[str, Said] = {}
+    for age_s, lane in oldest_first(parts.spool, _now_ms()):
+        tenant, trouble = lane.key.tenant, parts.delivery.troubles.get(lane)
+        if not tenant or (tenant not in found and len(found) >= MOST_TENANTS_REPORTED):
+            continue
+        before = found.get(tenant) or Said(tenant, 0, age_s)
+        found[tenant] = Said(
+            tenant,
+            before.waiting + 1,
+            max(before.lag_s, age_s),
+            before.failed + (trouble is not None),
+            before.last_error or (trouble.why[:_WHY_LETTERS] if trouble is not None else ""),
+        )
+    return tuple(found.values())
 
 
 def damaged(spool: Spool) -> int:

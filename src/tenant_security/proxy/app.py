@@ -12,6 +12,7 @@ import structlog
 from tenant_security import __version__
 from tenant_security.directory.open_source import BROKER_LIMITS, broker_account, open_source
 from tenant_security.directory.refresher import DirectoryRefresher
+from tenant_security.directory.reporter import News, Reporter
 from tenant_security.directory.source import SnapshotSource
 from tenant_security.directory.tenants import ConfigHandle, TenantDirectory
 from tenant_security.errors import SettingsError
@@ -20,7 +21,7 @@ from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.applications import Gate, Rates
-from tenant_security.proxy.broker_link import Reporter, runner, source_settings
+from tenant_security.proxy.broker_link import runner, source_settings
 from tenant_security.proxy.broker_secrets import BrokerSecrets
 from tenant_security.proxy.connection_tests import ConnectionTests
 from tenant_security.proxy.disk_outbox import DiskOutbox
@@ -50,7 +51,7 @@ from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer
 from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
-from tenant_security.service.ops import OpsApi, Stage
+from tenant_security.service.ops import OpsApi, Stage, worst_of
 from tenant_security.service.ray import RayIds
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.service.tls import OwnTls
@@ -343,12 +344,12 @@ class Proxy:
         assert self._account is not None
         reporter = Reporter(
             self._account,
-            to_broker,
+            runner(to_broker),
             instance=instance,
             refresher=parts.refresher,
-            activity=activity,
-            health=lambda: health_of(parts),
-            log=self._log,
+            health=lambda: worst_of(health_of(parts)),
+            news=lambda directory: News(activity=activity.take(directory)),
+            on_failure=lambda why: self._log.warning("the broker does not take our reports; trying on", reason=why),
         )
         background.start(reporter.run(self._settings.status_s))
         tests = ConnectionTests(

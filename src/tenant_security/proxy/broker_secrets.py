@@ -8,9 +8,9 @@ changes, so the worst that an old answer can do is to miss a rotation that has b
 from collections import OrderedDict
 from typing import Final, Literal, cast
 
+from tenant_security.directory.reporter import Run
 from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError, create_secret, list_secrets
 from tenant_security.outbound.flow import Flow, UnreachableError
-from tenant_security.proxy.broker_link import Run
 from tenant_security.proxy.secret_store import Rotation, SecretRecord
 from tenant_security.wire import edek as edeks
 from tenant_security.wire.service_api import NewSecret, SecretType, StoredSecret

@@ -10,10 +10,10 @@ from typing import Final
 import structlog
 
 from tenant_security import __version__
+from tenant_security.directory.reporter import Run
 from tenant_security.directory.tenants import ConfigHandle, TenantDirectory
 from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError, finish_work, take_work
 from tenant_security.outbound.flow import UnreachableError
-from tenant_security.proxy.broker_link import Run
 from tenant_security.wire.kms_check import CheckFinding, CheckReport, CheckStep
 from tenant_security.wire.service_api import Check, Work, WorkDone
 

@@ -21,6 +21,8 @@ from tenant_security.service.fair_accept import FairAcceptor, Share
 from tenant_security.service.http_protocol import EdgeLimits, EdgeProtocol, EdgeState
 from tenant_security.service.settings import Address
 
+_GIVE_BACK_S: Final = 2.0
+"""How long requests that were cut may take to end. Units: seconds."""
 _BACKLOG: Final = 2048
 _HANDSHAKE_S: Final = 10.0
 _TICK_S: Final = 1.0
@@ -232,8 +234,12 @@ class HttpServer:
                 connection.shutdown()
             await asyncio.sleep(0.02)
         cut = len(self.state.connections)
-        for task in list(self.state.tasks):
+        unfinished = list(self.state.tasks)
+        for task in unfinished:
             task.cancel()
         for connection in list(self.state.connections):
             connection.transport.abort()
+        if unfinished:
+            # They give back what they hold, such as a database's connection, before whoever owns that closes it.
+            await asyncio.wait(unfinished, timeout=_GIVE_BACK_S)
         return cut

@@ -97,7 +97,9 @@ def configure_logs(
     """
     set_log_level(level)
     lines = _Lines(stream if stream is not None else _standard_output())
-    structlog.configure(
+    # A logger of its own, not structlog's global one: several daemons may share a process, as in development mode.
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        lines,
         processors=[
             _drop_lesser,
             structlog.stdlib.add_log_level,
@@ -105,10 +107,8 @@ def configure_logs(
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
-    )
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(service=service, **members)
+    ).bind(service=service, **members)
 
     class Forward(logging.Handler):
         """Hands the libraries' own log records on, without their arguments: those may hold what we do not log."""

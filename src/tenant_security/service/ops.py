@@ -5,7 +5,7 @@ A tenant's broken KMS shows in the metrics and never here: restarting the proxy 
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -56,6 +56,12 @@ class Health(msgspec.Struct, frozen=True):
     status: str
     version: str
     checks: list[Check]
+
+
+def worst_of(health: Health) -> Literal["UP", "WARN", "DOWN"]:
+    """Return the worst of all lines."""
+    statuses = {each.status for each in health.checks}
+    return "DOWN" if "DOWN" in statuses else "WARN" if "WARN" in statuses else "UP"
 
 
 _PLAIN: Final = b"text/plain; charset=utf-8"

@@ -78,12 +78,15 @@ class TenantActivity(_Said, frozen=True):
 
 
 class Delivery(_Said, frozen=True):
-    """How a tenant's events reach its SIEM, as a logdriver sees it. Units: seconds for ``lag_s``, the oldest's age."""
+    """How a tenant's events reach its SIEMs, as a logdriver sees it. Tenants for whom nothing waits are left out.
+
+    ``waiting`` is for how many of its sinks something waits; ``failed`` how many of them do not take events now.
+    Units: ``lag_s`` seconds, how long the oldest event waits.
+    """
 
     tenant: Annotated[str, msgspec.Meta(max_length=255)]
     waiting: Count
     lag_s: Annotated[float, msgspec.Meta(ge=0)]
-    delivered: Count = 0
     failed: Count = 0
     last_error: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
