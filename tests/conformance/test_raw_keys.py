@@ -61,15 +61,17 @@ def test_data_of_the_past_unwraps(http: httpx.Client, prepared: Mapping[str, Pre
     assert base64.b64decode(answer["dek"]) == specimen.dek
 
 
-def test_of_several_entries_the_last_counts_and_unknown_fields_are_skipped(http: httpx.Client, mint: Mint) -> None:
+def test_of_several_entries_the_first_that_opens_counts_and_unknown_fields_are_skipped(
+    http: httpx.Client, mint: Mint
+) -> None:
     first = base64.b64decode(mint.unleased_edek(GCP_CONFIG, b"1" * 32))
     last = base64.b64decode(mint.unleased_edek(GCP_CONFIG, b"2" * 32))
-    ((_, entry),) = protobuf.fields(last)
+    ((_, entry),) = protobuf.fields(first)
     assert isinstance(entry, bytes)
     extended = entry + protobuf.delimited(6, b"some tenant") + protobuf.integer(9, 300) + bytes([0x51]) + bytes(8)
-    message = first + protobuf.delimited(1, extended) + protobuf.delimited(15, b"x") + bytes([0x65, 1, 2, 3, 4])
+    message = protobuf.delimited(1, extended) + last + protobuf.delimited(15, b"x") + bytes([0x65, 1, 2, 3, 4])
     answer = success(post(http, "document/unwrap", body(GCP, encryptedDocumentKey=edek.to_base64(message))))
-    assert base64.b64decode(answer["dek"]) == b"2" * 32
+    assert base64.b64decode(answer["dek"]) == b"1" * 32
 
 
 # What is no EDEK.

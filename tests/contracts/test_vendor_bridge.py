@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
-from tests.unit.bridge.conftest import Desk, broker, database_url, desk, migrated_sqlite, postgres_url, world
+from tests.unit.bridge.conftest import Desk, broker, database_url, desk, postgres_url, world
 
-__all__ = ["broker", "database_url", "desk", "migrated_sqlite", "postgres_url", "world"]
+__all__ = ["broker", "database_url", "desk", "postgres_url", "world"]
 
 CONTRACT = json.loads((Path(__file__).parent / "vendor-bridge.json").read_text())
 OPERATIONS = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.unit.broker.conftest import World, database_url, migrated_sqlite, postgres_url, world
+from tests.unit.broker.conftest import World, database_url, postgres_url, world
 from tests.unit.broker.served import Served, served
 
 from tenant_security.bridge.app import application, bridge_of
@@ -20,7 +20,7 @@ from tenant_security.service.logs import configure_logs
 from tenant_security.service.settings import Address
 from tenant_security.wire.service_env import ServiceCredentials
 
-__all__ = ["broker", "database_url", "desk", "migrated_sqlite", "postgres_url", "world"]
+__all__ = ["broker", "database_url", "desk", "postgres_url", "world"]
 
 KEY = "bridge-key-for-tests"
 AWS = {

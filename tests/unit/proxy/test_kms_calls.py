@@ -43,7 +43,15 @@ def calls(monkeypatch):
     def make(own_identity: str) -> KmsCalls:
         environ = {"TSP_OWN_IDENTITY": own_identity, "API_KEY": API_KEY, "TSP_SNAPSHOT_FILE": "x"}
         settings = read_settings(ProxySettings, {name: value for name, value in environ.items() if value})
-        return KmsCalls(settings, Outbound(), lambda _: None, structlog.get_logger(), None)
+        return KmsCalls(
+            settings,
+            Outbound(),
+            lambda _: None,
+            structlog.get_logger(),
+            None,
+            note=lambda _: None,
+            open_outbound=Outbound,
+        )
 
     return make
 
