@@ -23,9 +23,15 @@ from tenant_security.broker import schema
 from tenant_security.broker.audit import GENESIS, Actor, AuditRow
 from tenant_security.broker.refusals import BusyError, ConflictError, NotFoundError, RefusalError
 
-_SQLITE_BUSY_MS: Final = 5_000
 _POOL: Final = 20
 _WAIT_S: Final = 5.0
+_ASK_AGAIN: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+)
+"""What PostgreSQL says when it has no connection or no room to give, is stopping, or gave way to somebody else."""
 _NO_SUCH_VALUE: Final = "a number is larger, or a text has other characters, than anything that is kept here"
 
 
@@ -123,10 +129,15 @@ class Database:
     """Where everything is kept. Use as ``async with Database(url, now_ms) as database``.
 
     Shape: ``url`` is ``sqlite:///path``, or ``postgresql://user@host/name``.
+    Units: ``wait_s`` seconds to wait for one of ``connections``.
     Raises: BusyError when no connection came free in time, so that nobody waits without end.
     """
 
-    def __init__(self, url: str, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, url: str, now_ms: Callable[[], int], *, connections: int = _POOL, wait_s: float = _WAIT_S
+    ) -> None:
+        self._connections: Final = connections
+        self._wait_s: Final = wait_s
         self.url: Final = sa.make_url(url)
         self.now_ms: Final = now_ms
         self.is_sqlite: Final = self.url.get_backend_name() == "sqlite"
@@ -139,14 +150,14 @@ class Database:
             url = self.url.set(drivername="postgresql+asyncpg")
             return create_async_engine(
                 url,
-                pool_size=_POOL,
+                pool_size=self._connections,
                 max_overflow=0,
-                pool_timeout=_WAIT_S,
+                pool_timeout=self._wait_s,
                 pool_pre_ping=True,
                 connect_args={"timeout": _WAIT_S, "command_timeout": 30},
             )
         url = self.url.set(drivername="sqlite+aiosqlite")
-        engine = create_async_engine(url, pool_timeout=_WAIT_S)
+        engine = create_async_engine(url, pool_size=self._connections, max_overflow=0, pool_timeout=self._wait_s)
 
         @event.listens_for(engine.sync_engine, "connect")
         def _prepare(connection: Any, _record: object) -> None:
@@ -157,7 +168,7 @@ class Database:
                 "foreign_keys=ON",
                 "journal_mode=WAL",
                 "synchronous=FULL",
-                f"busy_timeout={_SQLITE_BUSY_MS}",
+                f"busy_timeout={round(self._wait_s * 1000)}",
             ):
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
@@ -223,7 +234,7 @@ class Database:
             yield
             return
         try:
-            async with asyncio.timeout(_WAIT_S):
+            async with asyncio.timeout(self._wait_s):
                 await self._one_writer.acquire()
         except TimeoutError:
             raise BusyError from None
@@ -273,8 +284,9 @@ def _faults() -> Any:
     except OverflowError as refused:
         raise RefusalError(_NO_SUCH_VALUE) from refused
     except DBAPIError as down:
-        if down.connection_invalidated:
+        said = getattr(down.orig, "__cause__", None)
+        if down.connection_invalidated or isinstance(said, _ASK_AGAIN):
             raise BusyError from down
-        if isinstance(getattr(down.orig, "__cause__", None), asyncpg.DataError):
+        if isinstance(said, asyncpg.DataError):
             raise RefusalError(_NO_SUCH_VALUE) from down
         raise
