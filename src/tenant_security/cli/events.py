@@ -1,5 +1,6 @@
 """``tenant-security events``: what sinks refused, sending it again, and what arrives."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -35,8 +36,10 @@ def list_(*, spool: Spool = Path("/logdriver"), tenant: str | None = None, json:
 
     dead = DeadLetters(_existing(spool), LocalDisk())
     counts: dict[tuple[str, int, str, str], int] = {}
+    found = False
     for name in dead.tenants() if tenant is None else [tenant_name(tenant)]:
         for letter in dead.read(name, repair=False):
+            found = True
             if json:
                 sys.stdout.write(msgspec.json.encode(letter).decode() + "\n")
             elif tenant is not None:
@@ -47,8 +50,8 @@ def list_(*, spool: Spool = Path("/logdriver"), tenant: str | None = None, json:
                 counts[key] = counts.get(key, 0) + 1
     for (tenant_id, sink, kind, why), count in sorted(counts.items()):
         sys.stdout.write(f"{count} of tenant {tenant_id!r}, sink {sink} ({kind}): {why}\n")
-    if tenant is None and not json and not counts:
-        sys.stdout.write("There are no dead letters.\n")
+    if not json and not found:
+        sys.stdout.write("There are no dead letters" + ("" if tenant is None else f" of tenant {tenant!r}") + ".\n")
 
 
 @app.command
@@ -75,8 +78,12 @@ def replay(tenant: str, *, sink: int | None = None, spool: Spool = Path("/logdri
     if not letters:
         sys.stderr.write(f"There are no dead letters of tenant {tenant!r}; 'tenant-security events list' shows all.\n")
         sys.exit(1)
-    dead.ask(ReplayRequest(tenant, sink))
-    sys.stdout.write(f"The logdriver was asked to send {len(letters)} events again.\n")
+    try:
+        dead.ask(ReplayRequest(tenant, sink))
+    except PermissionError:
+        raise _not_allowed(spool) from None
+    events = "1 event" if len(letters) == 1 else f"{len(letters)} events"
+    sys.stdout.write(f"The logdriver was asked to send {events} again.\n")
 
 
 @app.command
@@ -112,6 +119,18 @@ def tail(*, tenant: str | None = None, follow: bool = True, spool: Spool = Path(
 
 
 def _existing(spool: Path) -> Path:
-    if not (spool / "journal").is_dir():
+    """Return a spool that is there and may be read. Raises: SettingsError."""
+    journal = spool / "journal"
+    try:
+        is_spool = journal.is_dir()
+    except PermissionError:
+        raise _not_allowed(spool) from None
+    if not is_spool:
         raise SettingsError([f"{spool} is no logdriver's spool; name it with --spool or LOGDRIVER_SPOOL_DIRECTORY"])
+    if not os.access(journal, os.R_OK | os.X_OK):
+        raise _not_allowed(spool)
     return spool
+
+
+def _not_allowed(spool: Path) -> SettingsError:
+    return SettingsError([f"{spool} is the logdriver's alone; run this as the user that the logdriver runs as"])
