@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import msgspec
 import pytest
@@ -40,9 +41,9 @@ class ScriptedSink:
 
     kind = "scripted"
 
-    def __init__(self, most=10, answers=None):
+    def __init__(self, most=10, answers=None, collect_s=0.0):
         self.limits = Limits(
-            most_events=most, most_bytes=1 << 20, most_event_bytes=1 << 20, collect_s=0.0, repeats="", source=""
+            most_events=most, most_bytes=1 << 20, most_event_bytes=1 << 20, collect_s=collect_s, repeats="", source=""
         )
         self.answers = answers or (lambda _number, _tried: DELIVERED)
         self.sent = []
@@ -71,12 +72,15 @@ class ScriptedSink:
         return tuple(found)
 
 
+PACE = Pace(failing_at_once=1, at_once=2)
+
+
 class Stage:
     """A spool and deliveries to scripted sinks."""
 
-    def __init__(self, path, group, outbound, **sinks):
+    def __init__(self, path, group, outbound, *, pace=PACE, now_s=time.time, **sinks):
         self.sinks = sinks
-        self.spool = Spool(path / "spool", Room())
+        self.spool = Spool(path / "spool", Room(), now_ms=lambda: round(now_s() * 1000))
         self.spool.open()
         self.spool.add_lane(STDOUT, 0, first=False)
         self.lanes = {each: self.spool.add_lane(LaneKey(each, 1), 0, first=True) for each in sinks}
@@ -94,7 +98,8 @@ class Stage:
                 lambda lane: OpenSink(self.sinks[lane.key.tenant]),
                 structlog.get_logger().bind(service="logdriver"),
             ),
-            Pace(failing_at_once=1, at_once=2),
+            pace,
+            now_s=now_s,
             chance=lambda: 0.0,
         )
         self.spool.on_waiting = self.delivery.wake
