@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tenant_security.broker import schema
 from tenant_security.broker.callers import Caller, Role
 from tenant_security.broker.database import Change
-from tenant_security.broker.refusals import NotAllowedNowError, NotFoundError, TooManyError
+from tenant_security.broker.refusals import ForbiddenError, NotAllowedNowError, NotFoundError, TooManyError
 from tenant_security.broker.sealed_configs import require_config
 from tenant_security.broker.tags import tag_texts
 from tenant_security.broker.tenants import tenant_row
 from tenant_security.broker.trusted import vendor_trust
 from tenant_security.wire import broker_api as said
-from tenant_security.wire.service_api import Work, WorkDone
+from tenant_security.wire.service_api import Work, WorkDone, WorkKind
 
 LIFE_MS: Final = 60_000
 """How long a test may wait to be taken and answered. Units: milliseconds."""
@@ -28,8 +28,15 @@ KEPT_MS: Final = 3_600_000
 """How long the result is kept. Units: milliseconds."""
 MOST_OPEN: Final = 3
 """How many tests of one tenant may wait at a time."""
-_TAKES: Final = {"kms": Role.PROXY, "sink": Role.LOGDRIVER}
+_TAKES: Final[dict[str, Role]] = {"kms": Role.PROXY, "sink": Role.LOGDRIVER}
 """Which service tries which kind of config."""
+_MAY_TAKE: Final = {Role.PROXY: {"kms", "sink"}, Role.LOGDRIVER: {"sink"}}
+"""Which kinds an identity may ask for: a logdriver may have its proxy's, and says by its question what it does."""
+
+
+def taker(caller: Caller, kind: WorkKind) -> str | None:
+    """Return as what a service takes a kind of work; None where it may not take it."""
+    return _TAKES[kind].value if kind in _MAY_TAKE.get(caller.role, ()) else None
 
 
 async def begin(change: Change, tenant_id: str, number: int) -> said.ConfigTest:
@@ -105,15 +112,21 @@ async def waiting(connection: AsyncConnection, vendor: str, segment: int, now_ms
     return frozenset(rows.scalars())
 
 
-async def take(connection: AsyncConnection, caller: Caller, segment: int, now_ms: int) -> Work | None:
-    """Give a service the oldest test that waits in its segment; each is given out once."""
+async def take(connection: AsyncConnection, caller: Caller, segment: int, kind: WorkKind, now_ms: int) -> Work | None:
+    """Give a service the oldest test of a kind that waits in its segment; each is given out once.
+
+    Raises: ForbiddenError.
+    """
+    takes_as = taker(caller, kind)
+    if takes_as is None:
+        raise ForbiddenError(f"the role {caller.role.value!r} may not take work of kind {kind!r}")
     tests = schema.config_tests
     oldest = (
         sa.select(tests.c.id)
         .where(
             tests.c.vendor == caller.vendor,
             tests.c.segment == segment,
-            tests.c.taker == caller.role.value,
+            tests.c.taker == takes_as,
             tests.c.taken_ms.is_(None),
             tests.c.expires_ms > now_ms,
         )

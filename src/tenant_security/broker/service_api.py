@@ -41,6 +41,7 @@ class ServiceApi(Controller):
                 description="How long to wait for something other than If-None-Match, in seconds.",
             ),
         ] = 0,
+        kind: Annotated[api.WorkKind, QueryParameter(description="The kind of work to be told of.")] = "kms",
     ) -> Response[Any]:
         """Send a segment's snapshot: what has changed since a version, or all; 304 while If-None-Match is current."""
         caller = await caller_of(request, broker, None)
@@ -51,10 +52,10 @@ class ServiceApi(Controller):
         caller.require(Right.SERVE, caller.vendor)
         _require_segment(caller, segment)
         has = request.headers.get("if-none-match", "").strip('"')
-        kind = caller.role.value
-        offer = await broker.published.newer(caller.vendor, segment, has, wait_s=wait, kind=kind)
+        takes_as = config_tests.taker(caller, kind) or ""
+        offer = await broker.published.newer(caller.vendor, segment, has, wait_s=wait, kind=takes_as)
         headers = {"ETag": f'"{offer.tag}"', "Cache-Control": "no-store"}
-        if kind in offer.work:
+        if takes_as in offer.work:
             headers[api.WORK_HEADER] = "1"
         if offer.tag == has:
             broker.published.answers["unchanged"] += 1
@@ -107,13 +108,17 @@ class ServiceApi(Controller):
 
     @post("/work", status_code=200)
     async def take_work(
-        self, request: Asked, broker: GivenBroker, segment: Annotated[int, QueryParameter(ge=1)]
+        self,
+        request: Asked,
+        broker: GivenBroker,
+        segment: Annotated[int, QueryParameter(ge=1)],
+        kind: Annotated[api.WorkKind, QueryParameter(description="The kind of config that the service tries.")] = "kms",
     ) -> dict[str, api.Work | None]:
         """Give out what there is to do in a segment, or null."""
         caller = await _service(request, broker)
         _require_segment(caller, segment)
         async with broker.database.note() as connection:
-            work = await config_tests.take(connection, caller, segment, broker.now_ms())
+            work = await config_tests.take(connection, caller, segment, kind, broker.now_ms())
         if work is not None:
             broker.published.work_changed(caller.vendor, segment)
         return {"work": work}

@@ -16,6 +16,7 @@ from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError, D
 from tenant_security.outbound.flow import Flow, UnreachableError
 from tenant_security.trust.chain import read_header
 from tenant_security.trust.refusal import Part, SnapshotRefusedError
+from tenant_security.wire.service_api import WorkKind
 
 _WAIT_S: Final = 25
 _ANSWER_S: Final = 300.0
@@ -36,7 +37,8 @@ class BrokerSource:
     """A broker as a source. ``run`` runs a flow within so many seconds.
 
     With ``wait_s`` of 0 it asks every ``period_s`` seconds; otherwise each question waits that long for news.
-    ``on_work`` is called when the broker says that it has work for us. Owner: the refresher; one fetch at a time.
+    ``on_work`` is called when the broker says that it has something of the kind ``work`` for us. Owner: the refresher;
+    one fetch at a time.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class BrokerSource:
         wait_s: int = _WAIT_S,
         period_s: float = 1.0,
         cap_bytes: int = CAP_BYTES,
+        work: WorkKind = "kms",
         on_work: Callable[[], object] = _ignore,
     ) -> None:
         """Open the kept copy. Raises: OSError."""
@@ -58,6 +61,7 @@ class BrokerSource:
         self._wait_s: Final = wait_s
         self._period_s: Final = period_s
         self._cap_bytes: Final = cap_bytes
+        self._work: Final[WorkKind] = work
         self._on_work: Final = on_work
         self._tag = ""
         self._began = False
@@ -103,6 +107,7 @@ class BrokerSource:
             wait_s=self._wait_s if self._began else 0,
             within_s=_ANSWER_S,
             cap_bytes=self._cap_bytes,
+            work=self._work,
         )
         try:
             answer = await self._run(flow, _ANSWER_S)

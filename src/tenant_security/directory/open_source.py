@@ -15,6 +15,7 @@ from tenant_security.errors import SettingsError
 from tenant_security.outbound.broker import BrokerAccount
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.flow import Flow
+from tenant_security.wire.service_api import WorkKind
 from tenant_security.wire.service_env import ServiceCredentials
 
 BROKER_LIMITS: Final = OutboundLimits(connect_s=2.0, attempt_s=10.0, connections=64)
@@ -63,8 +64,13 @@ def open_source(
     account: BrokerAccount | None,
     outbound: Outbound,
     on_work: Callable[[], object],
+    *,
+    work: WorkKind = "kms",
 ) -> BrokerSource | SnapshotFile:
-    """Open it. Raises: SettingsError when the cache directory cannot be used."""
+    """Open it. ``on_work`` hears that a broker has ``work`` for us.
+
+    Raises: SettingsError when the cache directory cannot be used.
+    """
     if account is None:
         assert settings.snapshot_file is not None
         return SnapshotFile(settings.snapshot_file, period_s=settings.refresh_s)
@@ -82,6 +88,7 @@ def open_source(
             wait_s=waits,
             period_s=1.0 if waits else settings.refresh_s,
             cap_bytes=settings.most_bytes,
+            work=work,
             on_work=on_work,
         )
     except OSError as failure:

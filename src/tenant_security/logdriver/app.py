@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +30,7 @@ from tenant_security.logdriver.repeats import Repeats
 from tenant_security.logdriver.room import Room
 from tenant_security.logdriver.settings import LogdriverSettings
 from tenant_security.logdriver.sink_routes import GONE, SinkRoutes, plan
+from tenant_security.logdriver.sink_tests import sink_tests
 from tenant_security.logdriver.spool import Spool
 from tenant_security.logdriver.status import Parts, add_gauges, deliveries, health_of
 from tenant_security.outbound.broker import BrokerAccount
@@ -80,6 +81,7 @@ class Logdriver:
         self._signals = signals
         self._stdout = stdout or sys.stdout.buffer
         self._stage = Stage.STARTING
+        self._on_work: Callable[[], object] = lambda: None
         self._metrics = Metrics()
         self._observed = LogdriverMetrics(self._metrics)
         self._access = Access(settings.key or Secret(""), settings.tls())
@@ -108,9 +110,17 @@ class Logdriver:
                 background = Background(group)
                 choice = self._settings.source
                 account = broker_account(choice, self._credentials)
-                with closing(open_source(choice, self._credentials, account, to_broker, lambda: None)) as source:
-                    report = partial(self._report_to, account, to_broker)
-                    await self._serve(outbound, source, background, on_ready, report)
+                source = open_source(
+                    choice,
+                    self._credentials,
+                    account,
+                    to_broker,
+                    lambda: self._on_work(),  # noqa: PLW0108 - set once there is something that can do work
+                    work="sink",
+                )
+                with closing(source):
+                    link = partial(self._link, account, to_broker, background)
+                    await self._serve(outbound, source, background, on_ready, link)
                 background.cancel()
         finally:
             with suppress(OSError):
@@ -132,7 +142,7 @@ class Logdriver:
         source: SnapshotSource,
         background: Background,
         on_ready: Callable[[int], None],
-        report: Callable[[Parts], Coroutine[Any, Any, None]],
+        link: Callable[[Parts], None],
     ) -> None:
         settings, log, spool = self._settings, self._log, self._spool
         refresher = DirectoryRefresher(
@@ -195,7 +205,7 @@ class Logdriver:
             await apply()
             background.start(refresher.run())
             background.start(self._replay_when_asked())
-            background.start(report(parts))
+            link(parts)
             fetching = background.start(intake.run())
             self._stage = Stage.READY
             log.info("logdriver ready", tenants=len(refresher.current), sinks=len(spool.lanes) - 1)
@@ -210,24 +220,36 @@ class Logdriver:
         await ops.stop(0.2)
         log.info("logdriver stopped", waiting=sum(each.waiting for each in spool.lanes.values()))
 
-    async def _report_to(self, account: BrokerAccount | None, to_broker: Outbound, parts: Parts) -> None:
-        """Tell the broker how we are, where there is one."""
+    def _link(self, account: BrokerAccount | None, to_broker: Outbound, background: Background, parts: Parts) -> None:
+        """Tell the broker now and then how we are, and do what it asks for, where there is one."""
         if account is None:
             return
 
         async def run(flow: Flow[Any]) -> Any:
             return await to_broker.run(flow, deadline_s=_REPORT_S)
 
+        instance = random_bytes(8).hex()
         reporter = Reporter(
             account,
             run,
-            instance=random_bytes(8).hex(),
+            instance=instance,
             refresher=parts.refresher,
             health=lambda: worst_of(health_of(parts)),
             news=lambda _: News(deliveries=deliveries(parts)),
             on_failure=lambda why: self._log.warning("the broker does not take our reports; trying on", reason=why),
         )
-        await reporter.run(_REPORT_EVERY_S)
+        background.start(reporter.run(_REPORT_EVERY_S))
+        tests = sink_tests(
+            account,
+            run,
+            segment=self._credentials.segment_id,
+            directory=lambda: parts.refresher.current,
+            context=self._context,
+            egress=self._settings.egress,
+            instance=instance,
+            log=self._log,
+        )
+        self._on_work = lambda: background.start(tests.do())
 
     def _intake(self) -> Intake | NatsIntake:
         settings = self._settings

@@ -14,6 +14,7 @@ from tenant_security.errors import TenantSecurityError
 from tenant_security.logdriver.delivery import OpenSink
 from tenant_security.logdriver.lane import STDOUT, Lane, LaneKey
 from tenant_security.logdriver.lane_states import LaneState
+from tenant_security.logdriver.sink_tests import sink_of
 from tenant_security.sinks.catalog import open_sink
 from tenant_security.sinks.sink import Sink, SinkContext
 from tenant_security.wire.sink_configs import SinkConfigError, decode_sink_config
@@ -115,8 +116,4 @@ def _config(directory: TenantDirectory, key: LaneKey) -> SealedConfig | None:
     tenant: Tenant | None = directory.tenant(key.tenant)
     if tenant is None or tenant.quarantined is not None:
         return None
-    for config in tenant.sinks:
-        if config.id == key.sink:
-            assert isinstance(config, SealedConfig)
-            return config
-    return None
+    return sink_of(tenant, key.sink)

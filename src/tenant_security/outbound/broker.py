@@ -104,25 +104,27 @@ def fetch_snapshot(
     wait_s: int,
     within_s: float,
     cap_bytes: int = 1024**3,
+    work: api.WorkKind = "kms",
 ) -> Flow[Downloaded | Unchanged]:
     """Get a segment's snapshot into a file: all, or what has changed since a version that we have.
 
+    ``work`` is the kind that we can do and want to hear of.
     Units: ``wait_s`` is how long the broker may wait for something new, ``within_s`` and ``cap_bytes`` bound it all.
     Raises: BrokerRefusedError; UnreachableError; OSError.
     """
-    query: dict[str, object] = {"segment": segment, "wait": wait_s}
+    query: dict[str, object] = {"segment": segment, "wait": wait_s, "kind": work}
     if since is not None:
         query["since"] = since
     headers = (("If-None-Match", f'"{tag}"'),) if tag else ()
     request = signed_request(account, "GET", f"{api.SNAPSHOT_PATH}?{urlencode(query)}", headers=headers)
     request = msgspec.structs.replace(request, cap_bytes=cap_bytes)
     response = yield from download(request, into, within_s)
-    work = api.WORK_HEADER.lower() in response.headers
+    has_work = api.WORK_HEADER.lower() in response.headers
     if response.status == _UNCHANGED:
-        return Unchanged(work)
+        return Unchanged(has_work)
     if response.status != _OK:
         raise _refused(response)
-    return Downloaded(response.headers.get("etag", "").strip('"'), work)
+    return Downloaded(response.headers.get("etag", "").strip('"'), has_work)
 
 
 def list_secrets(account: BrokerAccount, tenant: str) -> Flow[tuple[api.StoredSecret, ...]]:
@@ -202,9 +204,9 @@ def register_vendor(account: BrokerAccount, new: NewVendor, setup_token: str) ->
         raise _refused(response)
 
 
-def take_work(account: BrokerAccount, segment: int) -> Flow[api.Work | None]:
-    """Get something to do, if there is anything. Raises: BrokerRefusedError; UnreachableError."""
-    response = yield from send(signed_request(account, "POST", f"{api.WORK_PATH}?segment={segment}"))
+def take_work(account: BrokerAccount, segment: int, kind: api.WorkKind) -> Flow[api.Work | None]:
+    """Get something of a kind to do, if there is anything. Raises: BrokerRefusedError; UnreachableError."""
+    response = yield from send(signed_request(account, "POST", f"{api.WORK_PATH}?segment={segment}&kind={kind}"))
     return _read(response, _Taken).work
 
 

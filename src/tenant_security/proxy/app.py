@@ -23,7 +23,7 @@ from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.applications import Gate, Rates
 from tenant_security.proxy.broker_link import runner, source_settings
 from tenant_security.proxy.broker_secrets import BrokerSecrets
-from tenant_security.proxy.connection_tests import ConnectionTests
+from tenant_security.proxy.connection_tests import connection_tests
 from tenant_security.proxy.disk_outbox import DiskOutbox
 from tenant_security.proxy.event_feed import EventFeed
 from tenant_security.proxy.event_lines import write_event_lines
@@ -352,7 +352,7 @@ class Proxy:
             on_failure=lambda why: self._log.warning("the broker does not take our reports; trying on", reason=why),
         )
         background.start(reporter.run(self._settings.status_s))
-        tests = ConnectionTests(
+        tests = connection_tests(
             self._account,
             runner(to_broker),
             segment=self._credentials.segment_id,

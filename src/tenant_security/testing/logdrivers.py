@@ -70,12 +70,18 @@ class RunningLogdriver:
 
 @asynccontextmanager
 async def running_logdriver(
-    state_dir: Path, producer_url: str, settings: Mapping[str, str] | None = None
+    state_dir: Path, producer_url: str, settings: Mapping[str, str] | None = None, *, broker_url: str = ""
 ) -> AsyncIterator[RunningLogdriver]:
-    """Run a logdriver while the block lasts, with the identity and the snapshot of the kit's proxy in ``state_dir``."""
+    """Run a logdriver while the block lasts, with the identity and the snapshot of the kit's proxy in ``state_dir``.
+
+    With ``broker_url`` its tenants come from that broker.
+    """
+    source = {"TSP_SNAPSHOT_FILE": str(state_dir / "snapshot.jsonl")}
+    if broker_url:
+        source = {"CONFIG_BROKER_URL": broker_url}
     environ = await asyncio.to_thread(identity, state_dir)
     environ |= {
-        "TSP_SNAPSHOT_FILE": str(state_dir / "snapshot.jsonl"),
+        **source,
         "LOGDRIVER_SPOOL_DIRECTORY": str(state_dir / "logdriver"),
         "LOGDRIVER_EVENT_PRODUCER_URL": producer_url,
         **_SETTINGS,

@@ -13,6 +13,8 @@ STATUS_PATH: Final = "/service/1/status"
 WORK_PATH: Final = "/service/1/work"
 WORK_HEADER: Final = "Tenant-Security-Work"
 """Stands on an answer to a request for a snapshot where the broker has something for the service to do."""
+WorkKind = Literal["kms", "sink"]
+"""What a service does for the broker: it tries configs of KMSs, or sinks of events."""
 LONGEST_WAIT_S: Final = 30
 """How long a request for a snapshot may wait for something new. Units: seconds."""
 

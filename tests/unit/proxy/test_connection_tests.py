@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tenant_security.proxy import connection_tests
-from tenant_security.proxy.connection_tests import ConnectionTests
+from tenant_security.directory import broker_work
+from tenant_security.proxy.connection_tests import connection_tests
 from tenant_security.service.logs import configure_logs
 from tenant_security.testing.tenants import PlainConfig, directory, tenant, use
 from tenant_security.wire.kms_check import CheckFinding, CheckReport, CheckStep
@@ -30,6 +30,8 @@ class World:
 
     def __init__(self, report: CheckReport) -> None:
         self.report = report
+        self.late = 0
+        """How many looks at the directory come before it has the tenants."""
         self.work: list[Work] = []
         self.done: list[tuple[str, WorkDone]] = []
         self.tested: list[object] = []
@@ -46,16 +48,17 @@ class World:
 
 
 async def outcome(world: World, monkeypatch: pytest.MonkeyPatch, tenant_id: str = "t", config: int = 7) -> WorkDone:
-    monkeypatch.setattr(connection_tests, "take_work", lambda *_: None)
-    monkeypatch.setattr(connection_tests, "finish_work", lambda _account, number, done: (number, done))
+    monkeypatch.setattr(broker_work, "take_work", lambda *_: None)
+    monkeypatch.setattr(broker_work, "finish_work", lambda _account, number, done: (number, done))
     world.work = [Work(id="w", tenant=tenant_id, config=config, expires=0)]
     account: Any = None
     known = directory(tenant("t", use(CONFIG)), tenant("q", quarantined="its signature is wrong"))
-    tests = ConnectionTests(
+    seen = [directory()] * world.late + [known]
+    tests = connection_tests(
         account,
         world.run,
         segment=1,
-        directory=lambda: known,
+        directory=lambda: seen.pop(0) if len(seen) > 1 else known,
         test=world.test,
         instance="i",
         log=configure_logs("proxy", 60),
@@ -89,9 +92,19 @@ async def test_a_config_that_does_not_work_is_told_with_what_to_do(monkeypatch):
     ("tenant_id", "config", "why"), [("no", 7, "does not know"), ("q", 7, "signature"), ("t", 8, "not assigned")]
 )
 async def test_what_this_proxy_does_not_have_is_not_tried(monkeypatch, tenant_id, config, why):
+    monkeypatch.setattr(broker_work, "PATIENCE_S", 0)
     world = World(GOOD)
     done = await outcome(world, monkeypatch, tenant_id, config)
 
     assert not done.ok
     assert why in done.checks[0].message
     assert world.tested == []
+
+
+async def test_a_test_that_comes_before_its_config_waits_for_it(monkeypatch):
+    world = World(GOOD)
+    world.late = 2
+    done = await outcome(world, monkeypatch)
+
+    assert done.ok
+    assert world.tested == [CONFIG]

@@ -23,7 +23,8 @@ const STEPS: Record<string, string> = {
     wrap: "A key of 32 bytes is wrapped",
     unwrap: "It is unwrapped again, and is the same",
     compare: "It is the same again",
-    send: "A test event is taken",
+    event: "A test event is made",
+    delivery: "The destination takes it",
 };
 
 export function ConnectionTest({ vendor, tenant, config, kind, now, passed }: Given) {
@@ -86,6 +87,7 @@ function Result({ test, who }: { test: ConfigTest; who: string }) {
                 {test.checks.map((check) => (
                     <li key={check.step}>
                         {check.ok ? "✓" : "✗"} {STEPS[check.step] ?? check.step}
+                        {check.ok && check.message && <div class="muted">{check.message}</div>}
                         {check.ok && check.milliseconds > 0 && <span class="muted"> · {Math.round(check.milliseconds)} ms</span>}
                     </li>
                 ))}
