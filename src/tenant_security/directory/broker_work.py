@@ -35,8 +35,7 @@ _LACKS: Final[dict[WorkKind, str]] = {
 class BrokerWork(Generic[C]):
     """Does one kind of a broker's connection tests, one after the other. Owner: the task that runs :meth:`do`.
 
-    ``find`` picks a config of a tenant, and ``test`` tries it and returns its steps, raising nothing for whatever the
-    config or its peer does.
+    ``find`` picks a config of a tenant, and ``test`` tries it and returns its steps.
     """
 
     def __init__(
@@ -86,9 +85,21 @@ class BrokerWork(Generic[C]):
         if isinstance(wanted, str):
             checks = (Check("configuration", ok=False, message=wanted[:_LETTERS]),)
         else:
-            checks = await self._test(*wanted)
+            checks = await self._tested(work, *wanted)
         ok = bool(checks) and all(each.ok for each in checks)
         return WorkDone(ok, tuple(checks), self._instance, __version__)
+
+    async def _tested(self, work: Work, tenant: Tenant, config: C) -> Sequence[Check]:
+        try:
+            return await self._test(tenant, config)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours in one test must not end the service
+            self._log.error(
+                "a connection test failed unexpectedly",
+                tenant_id=tenant.id,
+                config=work.config,
+                error=type(fault).__name__,
+            )
+            return (Check("test", ok=False, message="The test failed unexpectedly; the operator finds it in the log."),)
 
     async def _wanted(self, work: Work) -> tuple[Tenant, C] | str:
         """Return what is to be tried once the directory has it, or why it has not."""

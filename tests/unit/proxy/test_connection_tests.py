@@ -30,6 +30,7 @@ class World:
 
     def __init__(self, report: CheckReport) -> None:
         self.report = report
+        self.fault: Exception | None = None
         self.late = 0
         """How many looks at the directory come before it has the tenants."""
         self.work: list[Work] = []
@@ -44,6 +45,8 @@ class World:
 
     async def test(self, config: Any) -> CheckReport:
         self.tested.append(config)
+        if self.fault is not None:
+            raise self.fault
         return self.report
 
 
@@ -108,3 +111,13 @@ async def test_a_test_that_comes_before_its_config_waits_for_it(monkeypatch):
 
     assert done.ok
     assert world.tested == [CONFIG]
+
+
+async def test_a_fault_of_ours_is_answered_too(monkeypatch):
+    world = World(GOOD)
+    world.fault = RuntimeError("secret words")
+    done = await outcome(world, monkeypatch)
+
+    assert not done.ok
+    assert "unexpectedly" in done.checks[0].message
+    assert "secret" not in done.checks[0].message
