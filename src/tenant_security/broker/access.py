@@ -19,6 +19,7 @@ from tenant_security.broker.refusals import (
     NotSignedInError,
     OwnSignInRequiredError,
     ProveAgainError,
+    SessionEndedError,
     SignOnRequiredError,
 )
 from tenant_security.broker.web import client_address
@@ -81,6 +82,9 @@ async def signed_in(request: Asked, broker: Broker) -> Somebody:
     async with broker.database.read() as connection:
         session = await sessions.find(connection, token, now_ms)
         found = [] if session is None else await places(connection, session.person)
+        timed_out = session is None and await sessions.timed_out(connection, token, now_ms)
+    if timed_out:
+        raise SessionEndedError
     if session is None:
         raise NotSignedInError("the session has ended; sign in again")
     if sessions.should_be_seen(session, now_ms):

@@ -35,13 +35,13 @@ from tenant_security.broker.people.mail import Mail
 from tenant_security.broker.people.passphrases import Passphrases
 from tenant_security.broker.people_api import PeopleApi
 from tenant_security.broker.records_api import RecordsApi
-from tenant_security.broker.refusals import BusyError
+from tenant_security.broker.refusals import BusyError, SessionEndedError
 from tenant_security.broker.rotation_api import RotationApi
 from tenant_security.broker.server_key import load_server_key
 from tenant_security.broker.service_api import ServiceApi
 from tenant_security.broker.settings import BrokerSettings
 from tenant_security.broker.setup_api import SetupApi
-from tenant_security.broker.sign_in_api import SignInApi
+from tenant_security.broker.sign_in_api import SignInApi, say_session_ended
 from tenant_security.broker.vendor_api import VendorApi
 from tenant_security.broker.web import Web
 from tenant_security.errors import SettingsError
@@ -111,7 +111,7 @@ def application(broker: Broker) -> Litestar:
             page,
         ],
         dependencies={"broker": Provide(lambda: broker, sync_to_thread=False)},
-        exception_handlers={Exception: say_no},
+        exception_handlers={Exception: say_no, SessionEndedError: say_session_ended},
         state=State({"broker": broker}),
         request_max_body_size=BODY_CAP_BYTES,
         before_send=[with_headers],

@@ -22,6 +22,13 @@ class NotSignedInError(RefusalError):
     code = "not-signed-in"
 
 
+class SessionEndedError(NotSignedInError):
+    """The session of the browser's cookie ended because its time was up. 401, and the browser is to forget it."""
+
+    def __init__(self) -> None:
+        super().__init__("the session has ended; sign in again")
+
+
 class SignInFailedError(RefusalError):
     """Address, passphrase, code or passkey is wrong; it is never said which. 401."""
 

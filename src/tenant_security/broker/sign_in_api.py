@@ -7,7 +7,7 @@ from litestar.datastructures import Cookie
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from tenant_security.broker.access import Somebody, origin, require_own_page, signed_in
-from tenant_security.broker.http import Asked, Broker, GivenBroker
+from tenant_security.broker.http import Asked, Broker, GivenBroker, say_no
 from tenant_security.broker.people import invitations, sessions, set_up, sign_in, sign_on, sign_up
 from tenant_security.broker.people.personal import personal, places
 from tenant_security.broker.refusals import NotAllowedNowError, NotFoundError, NotSignedInError
@@ -202,6 +202,13 @@ class SignInApi(Controller):
 def session_cookie(token: str) -> Cookie:
     """Return the cookie that keeps a session's token in the browser, or without one makes it forget."""
     return _cookie(sessions.COOKIE, token, "strict", sessions.LIFE_MS)
+
+
+def say_session_ended(request: Asked, refusal: Exception) -> Response[dict[str, object]]:
+    """Answer that a session's time is up, and make the browser forget it."""
+    response = say_no(request, refusal)
+    response.set_cookie(session_cookie(""))
+    return response
 
 
 def _sign_on_cookie(text: str) -> Cookie:

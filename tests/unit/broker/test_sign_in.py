@@ -238,6 +238,53 @@ async def test_a_session_ends_when_it_is_idle_and_when_it_is_old(town):
     assert said.code == "not-signed-in"
 
 
+async def _keep_using(town, browser, seconds):
+    """Use a session every twenty minutes for so long."""
+    for _ in range(seconds // 1_200):
+        town.world.now_s += 1_200
+        assert (await browser.get("/api/1/session")).status == 200
+
+
+async def _end_by_idling(town, browser):
+    await _keep_using(town, browser, 3_600)
+    town.world.now_s += sessions.IDLE_MS // 1_000
+
+
+async def _end_by_age(town, browser):
+    await _keep_using(town, browser, sessions.LIFE_MS // 1_000 - 1_200)
+    town.world.now_s += 1_200
+
+
+@pytest.mark.parametrize("end", [_end_by_idling, _end_by_age])
+async def test_when_a_sessions_time_is_up_nothing_is_done_and_the_browser_forgets_it(town, end):
+    ann = await town.person("ann@example.com")
+    await end(town, ann)
+    kept, done = dict(ann.cookies), await actions(town.world)
+    for ask in (
+        lambda: ann.get("/api/1/session"),
+        lambda: ann.get(f"{VENDOR}/tenants"),
+        lambda: ann.post(f"{VENDOR}/tags", {"text": "eu"}),
+        lambda: ann.delete("/api/1/session"),
+    ):
+        ann.cookies = dict(kept)
+        said = await ask()
+        assert (said.status, said.code) == (401, "not-signed-in")
+        assert "Max-Age=0" in said.headers["set-cookie"]
+        assert ann.cookies == {}
+    assert await actions(town.world) == done
+
+
+async def test_a_request_with_a_token_that_was_just_replaced_does_not_take_the_new_one_from_the_browser(town):
+    """Tabs share cookies: one proves who sits there while another's request is under way."""
+    ann = await town.person("ann@example.com")
+    late = Browser(town.made)
+    late.cookies = dict(ann.cookies)
+    assert (await ann.prove()).status == 200
+    said = await late.get("/api/1/session")
+    assert (said.status, said.code) == (401, "not-signed-in")
+    assert "set-cookie" not in said.headers
+
+
 async def test_signing_in_makes_a_new_token_and_ends_the_old_one(town):
     ann = await town.person("ann@example.com")
     old = dict(ann.cookies)

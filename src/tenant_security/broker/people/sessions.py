@@ -129,6 +129,18 @@ async def find(connection: AsyncConnection, token: str, now_ms: int) -> SignedIn
     )
 
 
+async def timed_out(connection: AsyncConnection, token: str, now_ms: int) -> bool:
+    """Whether a token is that of a session whose time is up.
+
+    A token that is unknown may have been replaced a moment ago, by a sign-in or a proof in another tab: whoever made
+    the browser forget its cookie then would end the new session.
+    """
+    table = schema.sessions
+    over = sa.or_(table.c.expires_ms <= now_ms, table.c.seen_ms <= now_ms - IDLE_MS)
+    found = await connection.execute(sa.select(table.c.person).where(table.c.token_hash == hashed(token), over))
+    return found.first() is not None
+
+
 def should_be_seen(session: SignedIn, now_ms: int) -> bool:
     """Whether it is time to write down that a session is used; not at every request."""
     return now_ms >= session.seen_ms + _SEEN_EVERY_MS
