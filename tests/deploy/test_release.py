@@ -1,4 +1,4 @@
-"""What is released: built twice alike, installed into an empty environment, and whole."""
+"""What is released: the same files by both ways, installed into an empty environment, and whole."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def python(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return made
 
 
-def test_the_wheel_is_the_same_from_the_source_distribution(dist: Path, tmp_path: Path) -> None:
+def test_the_wheel_has_the_same_files_from_the_source_distribution(dist: Path, tmp_path: Path) -> None:
     (source,) = dist.glob("*.tar.gz")
     run("tar", "-xzf", str(source), "-C", str(tmp_path))
     (unpacked,) = tmp_path.iterdir()
