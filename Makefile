@@ -64,7 +64,7 @@ run: $(VENV)/.run-installed $(WEB_IF_NODE) ## Run a complete demo: make run PROX
 
 test: $(VENV)/.test-installed ## Check the code and run the whole test suite
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.test-installed ## Lint, types, import contracts
 	@$(BIN)/ruff check

@@ -14,7 +14,7 @@ from tests.browser.people import DESKTOP, PHONE, Person
 from tests.browser.stack import ROOT, Stack
 from tests.browser.test_the_whole_way import TENANT, VENDOR, accept, add_local_key, invite, make_service, set_up
 
-pytestmark = [pytest.mark.toolchain, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.toolchain
 
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}${7*7}"

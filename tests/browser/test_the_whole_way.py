@@ -23,7 +23,7 @@ from tenant_security.trust.chain import NOTHING_SEEN, verify_root
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.service_env import parse_env
 
-pytestmark = [pytest.mark.toolchain, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.toolchain
 
 VENDOR, TENANT = "acme-notes", "globex-1"
 CANARY = base64.b64encode(b"canary-that-nobody-may-ever-see!").decode()

@@ -9,7 +9,7 @@ from tests.browser.people import Person
 from tests.browser.stack import Stack
 from tests.browser.test_the_whole_way import TENANT, VENDOR, accept, add_local_key, invite, make_service, set_up
 
-pytestmark = [pytest.mark.toolchain, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.toolchain
 
 HOME = f"/v/{VENDOR}/t/{TENANT}"
 

@@ -150,8 +150,10 @@ class ProxyProcess:
         """Nothing in its output looks like a fault of ours."""
         for each in _TROUBLE:
             assert each not in self.output, self.output
-        assert not [line for line in self.lines() if line.get("level") in ("ERROR", "CRITICAL")]
-        assert not self.lines("a library logged")
+        faults = [line for line in self.lines() if line.get("level") in ("ERROR", "CRITICAL")]
+        assert not faults, faults
+        from_libraries = self.lines("a library logged")
+        assert not from_libraries, from_libraries
 
 
 class World:

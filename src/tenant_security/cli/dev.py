@@ -165,7 +165,7 @@ async def _main(options: DevOptions, state: DevState, kms: DemoKms) -> None:
             keys = settings.api_key, bridge_settings.api_key
             console.print(_hello(options.host, ports, addresses, state, kms, keys), soft_wrap=True)
             if ports.events is not None:
-                background.append(group.create_task(deliver(ports.events)))
+                group.create_task(deliver(ports.events))  # it ends by itself when it is told to stop
 
         try:
             await proxy.run(ready)

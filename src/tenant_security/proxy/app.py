@@ -409,6 +409,8 @@ class Proxy:
             try:
                 await refresher.load()
             except SnapshotRefusedError:
+                if self._signals.stop.is_set():  # what it asks may have been stopped as well
+                    return False
                 self._log.error("the tenants could not be loaded; trying again", reason=refresher.state.last_error)
             else:
                 if refresher.state.remembered:

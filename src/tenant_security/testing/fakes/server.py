@@ -13,7 +13,6 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 _CAP_BYTES: Final = 1_048_576
-_MOST_TRANSPORTS: Final = 1_024
 _GOODBYE_TURNS: Final = 4
 
 
@@ -77,7 +76,6 @@ class FakeServer(ABC):
         self._mishaps: dict[str, deque[Mishap]] = {}
         self._always: dict[str, Mishap] = {}
         self._runner: web.AppRunner | None = None
-        self._transports: dict[asyncio.Transport, None] = {}
         self.authority = trustme.CA(organization_name="Fakes of the tenant-security test kit")
 
     @abstractmethod
@@ -136,9 +134,10 @@ class FakeServer(ABC):
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A client that keeps its connection does not answer TLS's farewell, and the loop waits for it at its end.
-        for transport in self._transports:
-            transport.abort()
-        self._transports.clear()
+        server = None if self._runner is None else self._runner.server
+        for connection in [] if server is None else server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
         for _ in range(_GOODBYE_TURNS):
             await asyncio.sleep(0)
         if self._runner is not None:
@@ -146,10 +145,6 @@ class FakeServer(ABC):
             self._runner = None
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        if request.transport is not None and request.transport not in self._transports:
-            self._transports[request.transport] = None
-            if len(self._transports) > _MOST_TRANSPORTS:
-                del self._transports[next(iter(self._transports))]
         path, _, query = request.raw_path.partition("?")
         host = (request.host or "").rsplit(":", 1)[0].lower()
         asked = Asked(request.method, host, path, query, request.headers, await request.read())
