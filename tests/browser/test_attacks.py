@@ -163,6 +163,7 @@ def test_a_session_that_was_planted_is_not_the_one_that_signs_in(stack: Stack, a
 def test_a_session_that_ended_leads_to_the_sign_in_page_and_back(ann: Person) -> None:
     ann.go(f"/v/{VENDOR}/audit")
     ann.sees("Every change, who made it")
+    ann.page.wait_for_load_state("networkidle")  # else what the page still asks for meets the end of the session
     ann.context.clear_cookies()
     ann.follow("Fleet")
     ann.sees("Sign in with a passkey")
