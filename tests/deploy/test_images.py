@@ -7,28 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.deploy.dockerfile import DOCKERFILE, image, instructions, stages
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 PROGRAMS = ("proxy", "logdriver", "broker", "bridge")
-
-
-def instructions() -> list[tuple[str, str]]:
-    joined = re.sub(r"\\\n\s*", " ", DOCKERFILE)
-    lines = [line.strip() for line in joined.splitlines() if line.strip() and not line.startswith("#")]
-    return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
-
-
-def stages() -> dict[str, list[tuple[str, str]]]:
-    found: dict[str, list[tuple[str, str]]] = {}
-    name = ""
-    for word, rest in instructions():
-        if word == "FROM":
-            name = rest.rpartition(" AS ")[2]
-            found[name] = [("FROM", rest.partition(" AS ")[0])]
-        elif name:
-            found[name].append((word, rest))
-    return found
 
 
 def test_every_stage_has_a_name_and_no_base_floats() -> None:
@@ -71,7 +53,11 @@ def test_a_program_runs_as_nobody_says_if_it_is_well_and_holds_only_its_own(prog
     assert ("CMD", f'["{program}"]') in lines
     assert any(word == "HEALTHCHECK" for word, _ in lines)
     copies = [rest for word, rest in lines if word == "COPY"]
-    assert copies == [f"--from={program}-environment /opt/tenant-security/ /opt/tenant-security/"]
+    volumes = image(program).volumes
+    assert copies == [
+        f"--from={program}-environment /opt/tenant-security/ /opt/tenant-security/",
+        *(f"--from={program}-environment --chown=65532:65532 /empty/ {volume}/" for volume in volumes),
+    ], "a volume that is not copied belongs to root, and nobody can write to it"
     user = next(rest for word, rest in stages()["runtime"] if word == "USER")
     assert all(int(part) >= 10_000 for part in user.split(":"))
 
@@ -94,6 +80,17 @@ def test_the_build_sees_no_secret_and_no_rubbish() -> None:
     assert not [
         line for line in lines if line.startswith("!") and (".env" in line or ".state" in line or ".git" in line)
     ]
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.production.yaml"])
+def test_every_volume_of_an_image_is_kept_by_name(name: str) -> None:
+    written = yaml.safe_load((ROOT / "deploy" / name).read_text())
+    for service in written["services"].values():
+        if "build" not in service:
+            continue
+        kept = dict(each.split(":")[:2][::-1] for each in service.get("volumes", []))
+        assert set(kept) == set(image(service["build"]["target"]).volumes)
+        assert set(kept.values()) <= set(written["volumes"])
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.production.yaml"])
@@ -138,6 +135,8 @@ def test_the_probe_says_what_it_sees() -> None:
         assert subprocess.run([*ask, f"{base}/live"], check=False).returncode == 0
         assert subprocess.run([*ask, f"{base}/ready"], check=False).returncode == 1
         assert subprocess.run([*ask, "http://127.0.0.1:1/live"], check=False).returncode == 1
+        either = [f"https://127.0.0.1:{server.server_port}/live", f"{base}/live"]
+        assert subprocess.run([*ask, *either], check=False).returncode == 0
         assert subprocess.run(ask, check=False).returncode == 1
     finally:
         server.shutdown()

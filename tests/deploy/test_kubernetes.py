@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from tests.conformance.toolchains import missing
+from tests.deploy.dockerfile import image
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/tenant-security"
@@ -39,6 +40,13 @@ CHOICES = [
     ("broker.enabled=false", "brokerUrl=https://broker.example.com", "eventTransport=nats://nats:4222"),
     ("proxy.autoscaling.enabled=false", "proxy.workers=4", "logdriver.replicas=3", "networkPolicy.enabled=false"),
     ("proxy.autoscaling.targetInFlight=200", "proxy.env.RUST_LOG=debug", "logdriver.storage.className=fast"),
+    (
+        "bridge.enabled=true",
+        "brokerCaSecret=broker-ca",
+        "logdriver.eventTlsSecret=logdriver-tls",
+        *(f"{each}.tls.secret={each}-tls" for each in ("proxy", "broker", "bridge")),
+        "proxy.tls.clientCertificates=true",
+    ),
     ("serviceMonitor.enabled=true", "prometheusRule.enabled=true", "image.registry=registry.example.com/ts"),
 ]
 
@@ -86,6 +94,44 @@ def test_a_logdriver_keeps_its_spool_and_only_logdrivers_reach_the_events() -> N
     events = next(rule for rule in policy["spec"]["ingress"] if rule["ports"] == [{"port": "events"}])
     assert events["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "logdriver"
     assert "169.254.169.254/32" in json.dumps(policy["spec"]["egress"])
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("values", [CHOICES[1], next(each for each in CHOICES if "brokerCaSecret=broker-ca" in each)])
+def test_every_file_that_a_pod_is_told_of_is_mounted_there_and_every_volume_of_its_image_too(
+    values: tuple[str, ...],
+) -> None:
+    for each in rendered(*values):
+        if each["kind"] not in ("Deployment", "StatefulSet"):
+            continue
+        spec = each["spec"]["template"]["spec"]
+        container = spec["containers"][0]
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        files = {e["value"] for e in container["env"] if e["name"].endswith(("_FILE", "_DIR", "_DIRECTORY"))}
+        assert {file.rpartition("/")[0] for file in files} <= mounted
+        assert set(image(container["args"][0]).volumes) <= mounted
+        claims = {claim["metadata"]["name"] for claim in each["spec"].get("volumeClaimTemplates", [])}
+        volumes = {volume["name"] for volume in spec["volumes"]} | claims
+        assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+        ports = {port["name"] for port in container["ports"]}
+        assert {container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")} <= ports
+
+
+@pytest.mark.toolchain
+def test_with_certificates_everybody_asks_by_tls() -> None:
+    secure = next(each for each in CHOICES if "brokerCaSecret=broker-ca" in each)
+    pods = {
+        each["spec"]["template"]["spec"]["containers"][0]["name"]: each["spec"]["template"]["spec"]["containers"][0]
+        for each in rendered(*secure)
+        if each["kind"] in ("Deployment", "StatefulSet")
+    }
+    environ = {name: {each["name"]: each["value"] for each in pod["env"]} for name, pod in pods.items()}
+    for name in ("proxy", "logdriver", "bridge"):
+        assert environ[name]["CONFIG_BROKER_URL"] == "https://rel-broker:8080"
+    assert environ["logdriver"]["LOGDRIVER_EVENT_PRODUCER_URL"] == "https://rel-proxy-events:5555"
+    assert environ["proxy"]["TSP_TLS_CLIENT_CA_FILE"] == "/tls/ca.crt"
+    assert pods["bridge"]["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    assert "scheme" not in pods["proxy"]["livenessProbe"]["httpGet"]
 
 
 @pytest.mark.toolchain
