@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from tenant_security.broker.callers import Caller, Right, Role
+from tenant_security.broker.callers import Caller, Right, Role, right_of
 from tenant_security.broker.http import Asked, Broker, caller_of
 from tenant_security.broker.people import sessions
 from tenant_security.broker.people.personal import places
@@ -23,11 +23,26 @@ from tenant_security.broker.refusals import (
     SignOnRequiredError,
 )
 from tenant_security.broker.web import client_address
+from tenant_security.wire.key_scopes import Scope
 from tenant_security.wire.people_api import Method
 
 OWN_HEADER: Final = "ts-request"
+BY_SESSION: Final = "session"
+BY_SIGNATURE: Final = "signedRequest"
+BY_API_KEY: Final = "apiKey"
 _READS: Final = {"GET", "HEAD"}
 _TO_BE_PROVED: Final = {Right.SIGN, Right.KEYS, Right.PEOPLE, Right.HEADS}
+
+
+def asked_by(*scopes: Scope, session: bool = True) -> list[dict[str, list[str]]]:
+    """Say, for the OpenAPI document, who may ask an endpoint.
+
+    Without scopes only an owner's session may; otherwise also a signed request, and an API key with any of the scopes.
+    """
+    ways: list[dict[str, list[str]]] = [{BY_SESSION: []}] if session else []
+    if scopes:
+        ways.append({BY_SIGNATURE: []})
+    return [*ways, *({BY_API_KEY: [scope.value]} for scope in scopes)]
 
 
 class Somebody(NamedTuple):
@@ -107,7 +122,7 @@ async def owner_of_account(request: Asked, broker: Broker) -> Somebody:
 
 
 async def allow(
-    request: Asked, broker: Broker, right: Right, vendor: str, tenant: str | None = None, *, own: bool = False
+    request: Asked, broker: Broker, asked: Scope | Right, vendor: str, tenant: str | None = None, *, own: bool = False
 ) -> Caller:
     """Return who asks, when they may. With ``own`` a vendor's people do not count for a tenant.
 
@@ -115,19 +130,19 @@ async def allow(
     """
     if "authorization" in request.headers:
         caller = await caller_of(request, broker, vendor)
-        caller.require(right, vendor, tenant)
+        caller.require(asked, vendor, tenant)
         if own and tenant is not None and caller.tenant is None:
             raise _of_their_own(tenant)
         return caller
     somebody = await signed_in(request, broker)
-    caller = _allowed(somebody, right, vendor, tenant, own=own)
-    matters = request.method not in _READS and (right in _TO_BE_PROVED or request.method == "DELETE")
+    caller = _allowed(somebody, asked, vendor, tenant, own=own)
+    matters = request.method not in _READS and (right_of(asked) in _TO_BE_PROVED or request.method == "DELETE")
     if matters and not somebody.session.is_proved(broker.now_ms()):
         raise ProveAgainError
     return caller
 
 
-def _allowed(somebody: Somebody, right: Right, vendor: str, tenant: str | None, *, own: bool) -> Caller:
+def _allowed(somebody: Somebody, asked: Scope | Right, vendor: str, tenant: str | None, *, own: bool) -> Caller:
     """Take the membership that allows it: the tenant's own before the vendor's."""
     why: Exception = NotFoundError(f"there is no vendor {vendor!r} here")
     at_sso = False
@@ -141,7 +156,7 @@ def _allowed(somebody: Somebody, right: Right, vendor: str, tenant: str | None, 
             why = _of_their_own(tenant)
             continue
         try:
-            caller.require(right, vendor, tenant)
+            caller.require(asked, vendor, tenant)
         except (ForbiddenError, NotFoundError) as refused:
             why = refused
             continue

@@ -15,16 +15,19 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.response import Response
 from litestar.types import Message, Scope
 from sqlalchemy.engine import Connection
 
 from tenant_security import __version__
+from tenant_security.broker.access import BY_API_KEY, BY_SESSION, BY_SIGNATURE
 from tenant_security.broker.account_api import AccountApi
 from tenant_security.broker.database import Database
 from tenant_security.broker.export_api import ExportApi
 from tenant_security.broker.fleet_api import FleetApi
 from tenant_security.broker.http import BODY_CAP_BYTES, Broker, GivenBroker, say_no
+from tenant_security.broker.identify import API_KEY_PREFIX
 from tenant_security.broker.migrations.upgrade import is_current, upgrade
 from tenant_security.broker.observed import Observed
 from tenant_security.broker.organisation_api import OrganisationApi
@@ -33,6 +36,7 @@ from tenant_security.broker.pages_api import page
 from tenant_security.broker.people import set_up
 from tenant_security.broker.people.mail import Mail
 from tenant_security.broker.people.passphrases import Passphrases
+from tenant_security.broker.people.sessions import COOKIE
 from tenant_security.broker.people_api import PeopleApi
 from tenant_security.broker.records_api import RecordsApi
 from tenant_security.broker.refusals import BusyError, SessionEndedError
@@ -44,6 +48,7 @@ from tenant_security.broker.setup_api import SetupApi
 from tenant_security.broker.sign_in_api import SignInApi, say_session_ended
 from tenant_security.broker.vendor_api import VendorApi
 from tenant_security.broker.web import Web
+from tenant_security.crypto.request_tokens import SCHEME
 from tenant_security.errors import SettingsError
 from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.service.http_protocol import EdgeLimits
@@ -57,6 +62,27 @@ _STOP_S: Final = 10.0
 _WATCH_S: Final = 5.0
 _PROVIDERS: Final = OutboundLimits(connections=64, connect_s=3.0, attempt_s=8.0)
 """Single sign-on's providers are few, far away and in no hurry."""
+
+
+_WAYS_IN: Final[dict[str, SecurityScheme | Reference]] = {
+    BY_SESSION: SecurityScheme(
+        "apiKey",
+        "A person's browser; every request carries the header TS-Request: 1.",
+        name=COOKIE,
+        security_scheme_in="cookie",
+    ),
+    BY_SIGNATURE: SecurityScheme(
+        "apiKey",
+        f"A token signed over method, address and body: {SCHEME} <token>.",
+        name="Authorization",
+        security_scheme_in="header",
+    ),
+    BY_API_KEY: SecurityScheme(
+        "http",
+        f"An API key, {API_KEY_PREFIX}…. Where it was made with scopes, it needs one of those named at the operation.",
+        scheme="bearer",
+    ),
+}
 
 
 def now_ms() -> int:
@@ -122,6 +148,7 @@ def application(broker: Broker) -> Litestar:
             path="/openapi",
             render_plugins=[JsonRenderPlugin()],
             use_handler_docstrings=True,
+            components=Components(security_schemes=_WAYS_IN),
         ),
         logging_config=None,
         debug=False,

@@ -7,10 +7,11 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from tenant_security.broker import secrets
-from tenant_security.broker.callers import Right
+from tenant_security.broker.access import asked_by
 from tenant_security.broker.http import Asked, GivenBroker, caller_of
 from tenant_security.broker.published import chunks
 from tenant_security.wire import broker_api as api
+from tenant_security.wire.key_scopes import Scope
 
 
 class ExportApi(Controller):
@@ -19,7 +20,7 @@ class ExportApi(Controller):
     path = "/api/1/vendors/{vendor:str}"
     tags = ("vendor",)
 
-    @get("/snapshot")
+    @get("/snapshot", security=asked_by(Scope.SNAPSHOTS_READ, session=False))
     async def snapshot(
         self,
         request: Asked,
@@ -29,17 +30,17 @@ class ExportApi(Controller):
     ) -> Stream:
         """Send a segment's whole snapshot, as services get it."""
         caller = await caller_of(request, broker, vendor)
-        caller.require(Right.HEADS, vendor)
+        caller.require(Scope.SNAPSHOTS_READ, vendor)
         path = await broker.published.whole(vendor, segment)
         return Stream(chunks(path), media_type="application/jsonl", headers={"Cache-Control": "no-store"})
 
-    @put("/imported-secrets", status_code=200)
+    @put("/imported-secrets", status_code=200, security=asked_by(Scope.SECRETS_IMPORT, session=False))
     async def import_secrets(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.ImportedSecrets]
     ) -> api.Imported:
         """Keep secrets that were kept elsewhere, with their numbers and states. What is there already stays."""
         caller = await caller_of(request, broker, vendor)
-        caller.require(Right.KEYS, vendor)
+        caller.require(Scope.SECRETS_IMPORT, vendor)
         async with broker.change(caller) as change:
             added = 0
             for each in data.secrets:

@@ -84,7 +84,7 @@ def say_no(request: Asked, refusal: Exception) -> Response[dict[str, object]]:
         case BusyError():
             return _no(refusal.status, refusal.message, {"Retry-After": "2"})
         case RefusalError():
-            return _no(refusal.status, refusal.message, {}, refusal.code)
+            return _no(refusal.status, refusal.message, {}, refusal.code, **refusal.members)
         case RecursionError():
             return _no(400, "the body is nested too deeply", {})
         case HTTPException():
@@ -98,8 +98,10 @@ def say_no(request: Asked, refusal: Exception) -> Response[dict[str, object]]:
             return _no(500, f"something went wrong in the broker; its log says more under {number}", {})
 
 
-def _no(status: int, message: str, headers: dict[str, str], code: str | None = None) -> Response[dict[str, object]]:
-    said = {"message": message, "statusCode": status}
+def _no(
+    status: int, message: str, headers: dict[str, str], code: str | None = None, **more: str
+) -> Response[dict[str, object]]:
+    said = {"message": message, "statusCode": status, **more}
     return Response(said if code is None else {**said, "code": code}, status_code=status, headers=headers)
 
 

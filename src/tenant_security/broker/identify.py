@@ -5,6 +5,7 @@ People who signed in on the web are found by ``sessions``.
 
 import hashlib
 import hmac
+import json
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,7 @@ from tenant_security.broker.trusted import VendorTrust, vendor_trust
 from tenant_security.crypto.request_tokens import LIFE_S, SKEW_S, Asking, BadTokenError, check_request, signer_of
 from tenant_security.crypto.signing import VerifyingKey
 from tenant_security.wire import snapshot as words
+from tenant_security.wire.key_scopes import Scope
 
 _NOT_KNOWN: Final = "the request is not signed by anybody who is known here"
 API_KEY_PREFIX: Final = "tsb_"
@@ -79,7 +81,19 @@ class Identify:
         if now_ms - (row.used_ms or 0) >= _USED_EVERY_MS:
             async with self._database.note() as connection:
                 await connection.execute(keys.update().where(keys.c.id == key_id).values(used_ms=now_ms))
-        return Caller(Actor("api-key", row.id, row.name), row.vendor, Role(row.role))
+        return Caller(
+            Actor("api-key", row.id, row.name),
+            row.vendor,
+            Role(row.role),
+            scopes=None if row.scopes is None else frozenset(known_scopes(row.scopes)),
+            tenants=None if row.tenants is None else tuple(json.loads(row.tenants)),
+        )
+
+
+def known_scopes(stored: str) -> list[Scope]:
+    """Read the scopes of a key as they are stored. One that a newer version stored gives nothing here."""
+    known = {scope.value: scope for scope in Scope}
+    return [known[each] for each in json.loads(stored) if each in known]
 
 
 def api_key_parts(text: str) -> tuple[str, bytes]:

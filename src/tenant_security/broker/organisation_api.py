@@ -7,7 +7,7 @@ from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from tenant_security.broker import approvals, decisions, schema, tags
-from tenant_security.broker.access import allow
+from tenant_security.broker.access import allow, asked_by
 from tenant_security.broker.callers import Caller, Right
 from tenant_security.broker.http import Asked, Broker, GivenBroker
 from tenant_security.broker.people import api_keys, memberships
@@ -15,6 +15,7 @@ from tenant_security.broker.people.organisations import Organisation, organisati
 from tenant_security.broker.refusals import ForbiddenError, NotFoundError
 from tenant_security.broker.trusted import vendor_trust
 from tenant_security.wire import people_api as api
+from tenant_security.wire.key_scopes import Scope
 
 
 class OrganisationApi(Controller):
@@ -25,18 +26,18 @@ class OrganisationApi(Controller):
 
     # -- the vendor --------------------------------------------------------------------------------------------------
 
-    @get("/")
+    @get("/", security=asked_by(Scope.VENDOR_READ))
     async def about(self, request: Asked, broker: GivenBroker, vendor: FromPath[str]) -> api.VendorAbout:
         """Describe the vendor."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.VENDOR_READ, vendor)
         return await _about(broker, vendor)
 
-    @patch("/")
+    @patch("/", security=asked_by(Scope.VENDOR_WRITE))
     async def update(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.VendorUpdate]
     ) -> api.VendorAbout:
         """Change what needs no signature."""
-        caller = await allow(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Scope.VENDOR_WRITE, vendor)
         said = {"name": data.name, "leasing_required_default": data.leasing_required_default}
         values = {name: value for name, value in said.items() if value is not None}
         async with broker.change(caller) as change:
@@ -46,23 +47,23 @@ class OrganisationApi(Controller):
             await change.record("vendor.update", vendor, detail=values)
         return await _about(broker, vendor)
 
-    @get("/api-keys")
+    @get("/api-keys", security=asked_by())
     async def list_keys(self, request: Asked, broker: GivenBroker, vendor: FromPath[str]) -> list[api.ApiKeyLine]:
         """List API keys."""
         await allow(request, broker, Right.PEOPLE, vendor)
         async with broker.database.read() as connection:
             return await api_keys.lines(connection, vendor)
 
-    @post("/api-keys")
+    @post("/api-keys", security=asked_by())
     async def make_key(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.NewApiKey]
     ) -> api.ApiKeyMade:
         """Make an API key; it is shown once."""
         caller = await allow(request, broker, Right.PEOPLE, vendor)
         async with broker.change(caller) as change:
-            return await api_keys.make(change, data)
+            return await api_keys.make(change, caller, data)
 
-    @delete("/api-keys/{key:str}")
+    @delete("/api-keys/{key:str}", security=asked_by())
     async def revoke_key(self, request: Asked, broker: GivenBroker, vendor: FromPath[str], key: FromPath[str]) -> None:
         """Revoke an API key."""
         caller = await allow(request, broker, Right.PEOPLE, vendor)
@@ -71,12 +72,12 @@ class OrganisationApi(Controller):
 
     # -- a tenant's keys ---------------------------------------------------------------------------------------------
 
-    @get("/tenants/{tenant:str}/trust")
+    @get("/tenants/{tenant:str}/trust", security=asked_by(Scope.VENDOR_READ))
     async def trust(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
     ) -> api.TenantTrust:
         """Send the newest keys, and which segments serve the tenant."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.VENDOR_READ, vendor, tenant)
         async with broker.database.read() as connection:
             where = await organisation(connection, vendor, tenant)
             trust = await vendor_trust(connection, vendor)
@@ -86,17 +87,17 @@ class OrganisationApi(Controller):
 
     # -- a second person ---------------------------------------------------------------------------------------------
 
-    @get("/tenants/{tenant:str}/approval-rule")
+    @get("/tenants/{tenant:str}/approval-rule", security=asked_by(Scope.DOCUMENTS_READ))
     async def rule(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
     ) -> api.ApprovalRule:
         """Say whether changes wait for a second person."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.DOCUMENTS_READ, vendor, tenant)
         async with broker.database.read() as connection:
             where = await organisation(connection, vendor, tenant)
             return api.ApprovalRule(await approvals.is_required(connection, where.tenant))
 
-    @put("/tenants/{tenant:str}/approval-rule")
+    @put("/tenants/{tenant:str}/approval-rule", security=asked_by())
     async def put_rule(
         self,
         request: Asked,
@@ -120,7 +121,7 @@ class OrganisationApi(Controller):
             )
         return Response(api.Waits(held.id, held.expires_ms), status_code=202)
 
-    @get("/tenants/{tenant:str}/approvals")
+    @get("/tenants/{tenant:str}/approvals", security=asked_by(Scope.DOCUMENTS_READ))
     async def list_approvals(
         self,
         request: Asked,
@@ -130,12 +131,12 @@ class OrganisationApi(Controller):
         wanted: Annotated[approvals.State | None, QueryParameter(name="state")] = None,
     ) -> list[api.ApprovalLine]:
         """List changes that wait or waited."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.DOCUMENTS_READ, vendor, tenant)
         async with broker.database.read() as connection:
             where = await organisation(connection, vendor, tenant)
             return await approvals.lines(connection, vendor, where.tenant, broker.now_ms(), wanted)
 
-    @get("/tenants/{tenant:str}/approvals/{approval:str}")
+    @get("/tenants/{tenant:str}/approvals/{approval:str}", security=asked_by(Scope.DOCUMENTS_READ))
     async def approval(
         self,
         request: Asked,
@@ -145,13 +146,17 @@ class OrganisationApi(Controller):
         approval: FromPath[str],
     ) -> api.ApprovalLine:
         """Send a change that waits or waited, with what was handed in."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.DOCUMENTS_READ, vendor, tenant)
         async with broker.database.read() as connection:
             where = await organisation(connection, vendor, tenant)
             row = await approvals.find(connection, vendor, where.tenant, approval)
         return approvals.line(row, broker.now_ms(), whole=True)
 
-    @post("/tenants/{tenant:str}/approvals/{approval:str}/{decision:str}", status_code=204)
+    @post(
+        "/tenants/{tenant:str}/approvals/{approval:str}/{decision:str}",
+        status_code=204,
+        security=asked_by(Scope.APPROVALS_DECIDE),
+    )
     async def decide(
         self,
         request: Asked,
@@ -162,7 +167,7 @@ class OrganisationApi(Controller):
         decision: FromPath[str],
     ) -> None:
         """Approve or refuse a change that waits: ``decision`` is ``approve`` or ``refuse``."""
-        caller = await allow(request, broker, Right.SIGN, vendor, tenant)
+        caller = await allow(request, broker, Scope.APPROVALS_DECIDE, vendor, tenant)
         async with broker.change(caller) as change:
             where = await organisation(change.connection, vendor, tenant)
             match decision:

@@ -5,7 +5,7 @@ from typing import Final
 from litestar import Controller, delete, get, patch, post, put
 from litestar.params import FromPath, JSONBody
 
-from tenant_security.broker.access import allow, owner_of_account, signed_in
+from tenant_security.broker.access import allow, asked_by, owner_of_account, signed_in
 from tenant_security.broker.callers import Caller, Right
 from tenant_security.broker.http import Asked, Broker, GivenBroker
 from tenant_security.broker.people import claims, invitations, memberships, sign_on
@@ -15,6 +15,7 @@ from tenant_security.broker.people.personal import personal
 from tenant_security.broker.refusals import ForbiddenError, NotAllowedNowError, NotFoundError
 from tenant_security.broker.sign_in_api import SMALL_BYTES
 from tenant_security.wire import people_api as api
+from tenant_security.wire.key_scopes import Scope
 
 _PEOPLE: Final = ["/people", "/tenants/{tenant:str}/people"]
 _PERSON: Final = [f"{each}/{{person:str}}" for each in _PEOPLE]
@@ -34,16 +35,16 @@ class PeopleApi(Controller):
 
     # -- members -----------------------------------------------------------------------------------------------------
 
-    @get(_PEOPLE)
+    @get(_PEOPLE, security=asked_by(Scope.PEOPLE_READ))
     async def people(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str | None] = None
     ) -> list[api.Member]:
         """List people."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.PEOPLE_READ, vendor, tenant)
         async with broker.database.read() as connection:
             return await memberships.members(connection, await organisation(connection, vendor, tenant))
 
-    @patch(_PERSON, status_code=204)
+    @patch(_PERSON, status_code=204, security=asked_by())
     async def update_person(
         self,
         request: Asked,
@@ -59,7 +60,7 @@ class PeopleApi(Controller):
             where = await organisation(change.connection, vendor, tenant)
             await memberships.update(change, where, person, role=data.role, disabled=data.disabled)
 
-    @delete(_PERSON)
+    @delete(_PERSON, security=asked_by())
     async def remove_person(
         self,
         request: Asked,
@@ -83,17 +84,17 @@ class PeopleApi(Controller):
 
     # -- invitations -------------------------------------------------------------------------------------------------
 
-    @get(_INVITATIONS)
+    @get(_INVITATIONS, security=asked_by(Scope.PEOPLE_READ))
     async def invitations(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str | None] = None
     ) -> list[api.InvitationLine]:
         """List invitations."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.PEOPLE_READ, vendor, tenant)
         async with broker.database.read() as connection:
             where = await organisation(connection, vendor, tenant)
             return await invitations.lines(connection, where, broker.now_ms())
 
-    @post(_INVITATIONS)
+    @post(_INVITATIONS, security=asked_by(Scope.INVITATIONS_WRITE, Scope.KEYS_WRITE))
     async def invite(
         self,
         request: Asked,
@@ -109,7 +110,7 @@ class PeopleApi(Controller):
             made = await invitations.invite(change, where, data)
         return await _deliver(broker, made, data.deliver)
 
-    @post(_RESEND, status_code=200)
+    @post(_RESEND, status_code=200, security=asked_by(Scope.INVITATIONS_WRITE, Scope.KEYS_WRITE))
     async def resend(
         self,
         request: Asked,
@@ -126,7 +127,7 @@ class PeopleApi(Controller):
             made = await invitations.renew(change, where, invitation, data.deliver)
         return await _deliver(broker, made, data.deliver)
 
-    @delete(_INVITATION)
+    @delete(_INVITATION, security=asked_by(Scope.INVITATIONS_WRITE, Scope.KEYS_WRITE))
     async def withdraw(
         self,
         request: Asked,
@@ -142,27 +143,27 @@ class PeopleApi(Controller):
 
     # -- keys --------------------------------------------------------------------------------------------------------
 
-    @get(_AUTHORS)
+    @get(_AUTHORS, security=asked_by(Scope.PEOPLE_READ))
     async def authors(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str | None] = None
     ) -> list[api.AuthorLine]:
         """List who has keys, and whether the signed documents name them."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.PEOPLE_READ, vendor, tenant)
         async with broker.database.read() as connection:
             return await claims.author_lines(connection, await organisation(connection, vendor, tenant))
 
     # -- single sign-on ----------------------------------------------------------------------------------------------
 
-    @get(_SSO)
+    @get(_SSO, security=asked_by(Scope.PEOPLE_READ))
     async def sign_on(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str | None] = None
     ) -> api.SignOn:
         """Describe single sign-on."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.PEOPLE_READ, vendor, tenant)
         async with broker.database.read() as connection:
             return await sign_on.read(connection, await organisation(connection, vendor, tenant), broker.web)
 
-    @put(_SSO, status_code=204)
+    @put(_SSO, status_code=204, security=asked_by())
     async def put_sign_on(
         self,
         request: Asked,
@@ -178,7 +179,7 @@ class PeopleApi(Controller):
             where = await organisation(change.connection, vendor, tenant)
             await sign_on.put(change, where, data, broker.web)
 
-    @delete(_SSO)
+    @delete(_SSO, security=asked_by())
     async def remove_sign_on(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str | None] = None
     ) -> None:
@@ -197,17 +198,17 @@ async def _may_invite(request: Asked, broker: Broker, vendor: str, tenant: str |
         except NotFoundError:
             where, joined = None, False
     if where is None:
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.INVITATIONS_WRITE, vendor, tenant)
         raise NotFoundError(f"there is no tenant {tenant!r}")
     if joined and not where.tenant:
         caller = await allow(request, broker, Right.PEOPLE, vendor, tenant)
     elif not where.tenant:
         # A vendor that its command line handed in has nobody yet: whoever may hand in its keys invites the first.
-        caller = await allow(request, broker, Right.KEYS, vendor)
+        caller = await allow(request, broker, Scope.KEYS_WRITE, vendor)
     elif joined:
         caller = await _own_people(request, broker, vendor, tenant)
     else:
-        caller = await allow(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Scope.INVITATIONS_WRITE, vendor, tenant)
     return caller, where
 
 
@@ -219,7 +220,7 @@ async def _own_people(request: Asked, broker: Broker, vendor: str, tenant: str |
         except ForbiddenError as refused:
             if refused.code is not None:
                 raise
-    await allow(request, broker, Right.TENANTS, vendor)
+    await allow(request, broker, Scope.INVITATIONS_WRITE, vendor, tenant)
     raise NotAllowedNowError(f"somebody of tenant {tenant!r} has joined; its own owners invite the others")
 
 

@@ -8,13 +8,13 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Raw
 
 from tenant_security.broker import audit_log, listings, secrets, tenants
-from tenant_security.broker.access import allow
+from tenant_security.broker.access import allow, asked_by
 from tenant_security.broker.audit import StoredRow
-from tenant_security.broker.callers import Right
 from tenant_security.broker.http import Asked, GivenBroker
 from tenant_security.broker.listings import Paging, SecretFilter
 from tenant_security.broker.refusals import NotAllowedNowError, NotFoundError
 from tenant_security.wire import broker_api as api
+from tenant_security.wire.key_scopes import Scope
 
 
 class RecordsApi(Controller):
@@ -23,7 +23,7 @@ class RecordsApi(Controller):
     path = "/api/1/vendors/{vendor:str}"
     tags = ("records",)
 
-    @get("/audit")
+    @get("/audit", security=asked_by(Scope.AUDIT_READ))
     async def audit(
         self,
         request: Asked,
@@ -35,17 +35,17 @@ class RecordsApi(Controller):
         limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 100,
     ) -> list[api.AuditEntry]:
         """List what was done, newest first."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.AUDIT_READ, vendor, tenant)
         async with broker.database.read() as connection:
             rows = await audit_log.page(connection, vendor, before=before, tenant=tenant, action=action, limit=limit)
         return [_entry(row) for row in rows]
 
-    @get("/audit/verification")
+    @get("/audit/verification", security=asked_by(Scope.AUDIT_READ))
     async def verification(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], expect: FromQuery[str | None] = None
     ) -> dict[str, Any]:
         """Replay the whole chain. ``expect`` is a hash in hexadecimal that was noted before."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.AUDIT_READ, vendor)
         try:
             noted = None if expect is None else bytes.fromhex(expect)
         except ValueError:
@@ -62,7 +62,7 @@ class RecordsApi(Controller):
             "newestHash": "" if last is None else last.hash.hex(),
         }
 
-    @get("/secrets")
+    @get("/secrets", security=asked_by(Scope.SECRETS_READ))
     async def list_secrets(
         self,
         request: Asked,
@@ -84,7 +84,7 @@ class RecordsApi(Controller):
     ) -> api.Page[api.TenantSecret]:
         """List tenant secrets, wrapped as they are. Times are Unix milliseconds."""
         one = tenant[0] if tenant is not None and len(tenant) == 1 else None
-        await allow(request, broker, Right.READ, vendor, one)
+        await allow(request, broker, Scope.SECRETS_READ, vendor, one)
         wanted = SecretFilter(
             type_, migration, rotation, created_since, updated_since, text, tenant or (), tag or (), number or ()
         )
@@ -92,7 +92,11 @@ class RecordsApi(Controller):
             paging = Paging(page, page_size, sort, direction == "desc")
             return await listings.secrets(connection, vendor, paging, wanted)
 
-    @post("/tenants/{tenant:str}/secrets/{secret:str}/rotation/{step:str}", status_code=200)
+    @post(
+        "/tenants/{tenant:str}/secrets/{secret:str}/rotation/{step:str}",
+        status_code=200,
+        security=asked_by(Scope.SECRETS_ROTATE),
+    )
     async def rotate(
         self,
         request: Asked,
@@ -103,7 +107,7 @@ class RecordsApi(Controller):
         step: FromPath[str],
     ) -> api.TenantSecret:
         """Begin or commit a secret's rotation: ``step`` is ``begin`` or ``commit``."""
-        caller = await allow(request, broker, Right.SECRETS, vendor, tenant)
+        caller = await allow(request, broker, Scope.SECRETS_ROTATE, vendor, tenant)
         steps = {"begin": secrets.begin_rotation, "commit": secrets.commit_rotation}
         if step not in steps:
             raise NotFoundError("a rotation has the steps 'begin' and 'commit'")

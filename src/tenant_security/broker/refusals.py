@@ -10,9 +10,11 @@ class RefusalError(Exception):
     status = 400
     code: str | None = None
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, **members: str) -> None:
+        """Say why. ``members`` are said beside it, for programs."""
         super().__init__(message)
         self.message = message
+        self.members = members
 
 
 class NotSignedInError(RefusalError):
@@ -76,6 +78,25 @@ class OwnSignInRequiredError(ForbiddenError):
 
     def __init__(self) -> None:
         super().__init__("sign in with your own passkey or passphrase to change what is your own")
+
+
+class ScopeMissingError(ForbiddenError):
+    """An API key was not made for this. 403, and ``scope`` in the answer is what it lacks."""
+
+    code = "scope-missing"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this API key does not have the scope {scope!r}; use one that was made with it", scope=scope)
+
+
+class KeyTenantsError(ForbiddenError):
+    """An API key was made for some tenants, and this is about another one, or about the whole vendor. 403."""
+
+    code = "not-for-this-tenant"
+
+    def __init__(self, tenant: str | None) -> None:
+        what = "the whole vendor" if tenant is None else f"tenant {tenant!r}"
+        super().__init__(f"this API key was made for some tenants only, and this is about {what}")
 
 
 class NotFoundError(RefusalError):

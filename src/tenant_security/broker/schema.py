@@ -452,7 +452,12 @@ api_keys: Final = Table(
     Column("expires_ms", BigInteger),
     Column("used_ms", BigInteger),
     Column("revoked_ms", BigInteger),
+    # Lists as JSON. None: everything that the role may, every tenant. A key is never made for nothing.
+    Column("scopes", Text),
+    Column("tenants", Text),
     _one_of("role", "owner", "admin", "auditor"),
+    CheckConstraint("scopes <> '[]'", name="scopes_not_empty"),
+    CheckConstraint("tenants <> '[]'", name="tenants_not_empty"),
     Index("ix_api_keys_vendor", "vendor"),
 )
 

@@ -7,14 +7,14 @@ from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from tenant_security.broker import listings, schema, tags, tenant_documents, tenants, vendor_configs, vendors
-from tenant_security.broker.access import allow
-from tenant_security.broker.callers import Right
+from tenant_security.broker.access import allow, asked_by
 from tenant_security.broker.http import Asked, Broker, GivenBroker
 from tenant_security.broker.listings import Paging
 from tenant_security.broker.refusals import NotFoundError
 from tenant_security.broker.sealed_configs import read_configs
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import snapshot as words
+from tenant_security.wire.key_scopes import Scope
 from tenant_security.wire.people_api import Waits
 
 PageNumber = Annotated[int, QueryParameter(ge=1, description="Which page, from 1.")]
@@ -30,38 +30,38 @@ class VendorApi(Controller):
 
     # -- keys --------------------------------------------------------------------------------------------------------
 
-    @get("/documents")
+    @get("/documents", security=asked_by(Scope.VENDOR_READ))
     async def documents(self, request: Asked, broker: GivenBroker, vendor: FromPath[str]) -> api.VendorDocuments:
         """Send the vendor's root, its manifest and the segments' seeds as sealed to each recipient."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.VENDOR_READ, vendor)
         async with broker.database.read() as connection:
             return await vendors.read_documents(connection, vendor)
 
-    @put("/documents", status_code=204)
+    @put("/documents", status_code=204, security=asked_by(Scope.KEYS_WRITE))
     async def put_documents(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.VendorDocuments]
     ) -> None:
         """Keep a newer root or manifest."""
-        caller = await allow(request, broker, Right.KEYS, vendor)
+        caller = await allow(request, broker, Scope.KEYS_WRITE, vendor)
         async with broker.change(caller) as change:
             await vendors.put_documents(change, data)
 
-    @put("/heads", status_code=204)
+    @put("/heads", status_code=204, security=asked_by(Scope.HEADS_WRITE))
     async def put_head(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[words.Signed]
     ) -> None:
         """Keep a head: the vendor's side vouches for what a segment's snapshot holds now."""
-        caller = await allow(request, broker, Right.HEADS, vendor)
+        caller = await allow(request, broker, Scope.HEADS_WRITE, vendor)
         async with broker.change(caller) as change:
             await vendors.put_head(change, data)
         broker.published.tell(vendor)
 
-    @get("/service-accounts")
+    @get("/service-accounts", security=asked_by(Scope.FLEET_READ))
     async def service_accounts(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str]
     ) -> list[api.ServiceAccount]:
         """List services, and when they were last heard of."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.FLEET_READ, vendor)
         table = schema.service_accounts
         async with broker.database.read() as connection:
             rows = await connection.execute(sa.select(table).where(table.c.vendor == vendor).order_by(table.c.id))
@@ -82,7 +82,7 @@ class VendorApi(Controller):
 
     # -- tenants -----------------------------------------------------------------------------------------------------
 
-    @get("/tenants")
+    @get("/tenants", security=asked_by(Scope.TENANTS_READ))
     async def list_tenants(
         self,
         request: Asked,
@@ -96,17 +96,17 @@ class VendorApi(Controller):
         status: FromQuery[Literal["accepted", "not-accepted"] | None] = None,
     ) -> api.Page[api.Tenant]:
         """List tenants."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.TENANTS_READ, vendor)
         paging = Paging(page, page_size, sort, direction == "desc")
         async with broker.database.read() as connection:
             return await listings.tenants(connection, vendor, paging, query=text, status=status)
 
-    @post("/tenants")
+    @post("/tenants", security=asked_by(Scope.TENANTS_WRITE))
     async def create_tenant(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.NewTenant]
     ) -> api.Tenant:
         """Make a tenant."""
-        caller = await allow(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Scope.TENANTS_WRITE, vendor, data.id)
         async with broker.change(caller) as change:
             wanted = data.tags
             if wanted is None:
@@ -117,15 +117,15 @@ class VendorApi(Controller):
             )
         return await _tenant(broker, vendor, data.id)
 
-    @get("/tenants/{tenant:str}")
+    @get("/tenants/{tenant:str}", security=asked_by(Scope.TENANTS_READ))
     async def get_tenant(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
     ) -> api.Tenant:
         """Describe a tenant."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.TENANTS_READ, vendor, tenant)
         return await _tenant(broker, vendor, tenant)
 
-    @patch("/tenants/{tenant:str}")
+    @patch("/tenants/{tenant:str}", security=asked_by(Scope.TENANTS_WRITE))
     async def update_tenant(
         self,
         request: Asked,
@@ -135,7 +135,7 @@ class VendorApi(Controller):
         data: JSONBody[api.TenantUpdate],
     ) -> api.Tenant:
         """Change what needs no signature."""
-        caller = await allow(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Scope.TENANTS_WRITE, vendor, tenant)
         async with broker.change(caller) as change:
             await tenants.update_tenant(
                 change,
@@ -147,25 +147,25 @@ class VendorApi(Controller):
             )
         return await _tenant(broker, vendor, tenant)
 
-    @delete("/tenants/{tenant:str}")
+    @delete("/tenants/{tenant:str}", security=asked_by(Scope.TENANTS_REMOVE))
     async def remove_tenant(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
     ) -> None:
         """Sever a tenant from the vendor."""
-        caller = await allow(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Scope.TENANTS_REMOVE, vendor, tenant)
         async with broker.change(caller) as change:
             await tenants.remove_tenant(change, tenant)
 
-    @get("/tenants/{tenant:str}/documents")
+    @get("/tenants/{tenant:str}/documents", security=asked_by(Scope.DOCUMENTS_READ))
     async def tenant_documents(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromPath[str]
     ) -> api.TenantDocuments:
         """Send what was signed for a tenant, to whoever makes the next version."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.DOCUMENTS_READ, vendor, tenant)
         async with broker.database.read() as connection:
             return await tenant_documents.read_tenant(connection, vendor, tenant)
 
-    @put("/tenants/{tenant:str}/documents")
+    @put("/tenants/{tenant:str}/documents", security=asked_by(Scope.DOCUMENTS_WRITE))
     async def put_tenant(
         self,
         request: Asked,
@@ -175,14 +175,14 @@ class VendorApi(Controller):
         data: JSONBody[api.TenantChange],
     ) -> Response[Waits | None]:
         """Make a tenant's next version: record, configs and authors, all or nothing; or let it wait."""
-        caller = await allow(request, broker, Right.SIGN, vendor, tenant)
+        caller = await allow(request, broker, Scope.DOCUMENTS_WRITE, vendor, tenant)
         async with broker.change(caller) as change:
             held = await tenant_documents.put_tenant(change, tenant, data)
         if held is None:
             return Response(None, status_code=204)
         return Response(Waits(held.id, held.expires_ms), status_code=202)
 
-    @get("/tenants/{tenant:str}/assignments")
+    @get("/tenants/{tenant:str}/assignments", security=asked_by(Scope.CONFIGS_READ))
     async def tenant_assignments(
         self,
         request: Asked,
@@ -200,7 +200,7 @@ class VendorApi(Controller):
         config: FromQuery[int | None] = None,
     ) -> api.Page[api.Assignment]:
         """List what a tenant is assigned."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.CONFIGS_READ, vendor, tenant)
         async with broker.database.read() as connection:
             row = await tenants.tenant_row(connection, vendor, tenant)
             paging = Paging(page, page_size, sort, direction == "desc")
@@ -208,7 +208,7 @@ class VendorApi(Controller):
                 connection, vendor, paging, tenant_number=row.number, config=config, status=status, query=text
             )
 
-    @get("/tenants/{tenant:str}/configs")
+    @get("/tenants/{tenant:str}/configs", security=asked_by(Scope.CONFIGS_READ))
     async def tenant_configs(
         self,
         request: Asked,
@@ -219,14 +219,14 @@ class VendorApi(Controller):
         page_size: PageSize = 100,
     ) -> api.Page[api.Config]:
         """List a tenant's own configs."""
-        await allow(request, broker, Right.READ, vendor, tenant)
+        await allow(request, broker, Scope.CONFIGS_READ, vendor, tenant)
         async with broker.database.read() as connection:
             row = await tenants.tenant_row(connection, vendor, tenant)
             return await listings.configs(connection, vendor, Paging(page, page_size), owner=row.number)
 
     # -- tags --------------------------------------------------------------------------------------------------------
 
-    @get("/tags")
+    @get("/tags", security=asked_by(Scope.TENANTS_READ))
     async def list_tags(
         self,
         request: Asked,
@@ -238,17 +238,17 @@ class VendorApi(Controller):
         text: FromQuery[str | None] = None,
     ) -> api.Page[api.Tag]:
         """List tags."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.TENANTS_READ, vendor)
         async with broker.database.read() as connection:
             paging = Paging(page, page_size, "created", direction == "desc")
             return await listings.tags(connection, vendor, paging, text=text)
 
-    @post("/tags")
+    @post("/tags", security=asked_by(Scope.TENANTS_WRITE))
     async def create_tag(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.NewTag]
     ) -> api.Tag:
         """Make a tag."""
-        caller = await allow(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Scope.TENANTS_WRITE, vendor)
         async with broker.change(caller) as change:
             made = await tags.create_tag(change, data.text)
         async with broker.database.read() as connection:
@@ -256,7 +256,7 @@ class VendorApi(Controller):
 
     # -- the vendor's own configs ------------------------------------------------------------------------------------
 
-    @post("/config-numbers")
+    @post("/config-numbers", security=asked_by(Scope.DOCUMENTS_WRITE, Scope.KEYS_WRITE))
     async def reserve(
         self,
         request: Asked,
@@ -266,14 +266,16 @@ class VendorApi(Controller):
         through: Annotated[int | None, QueryParameter(ge=1, le=2**30, description="Take all up to this one.")] = None,
     ) -> dict[str, int]:
         """Take a number for a config that is about to be sealed. A tenant's people name their tenant."""
-        caller = await allow(request, broker, Right.SIGN if through is None else Right.KEYS, vendor, tenant)
+        caller = await allow(
+            request, broker, Scope.DOCUMENTS_WRITE if through is None else Scope.KEYS_WRITE, vendor, tenant
+        )
         async with broker.change(caller) as change:
             number = await vendors.reserve_config_number(change, through=through)
             if change.recorded == 0:
                 await change.record("config.reserve", str(number), detail={"already": True})
         return {"id": number}
 
-    @get("/configs")
+    @get("/configs", security=asked_by(Scope.CONFIGS_READ))
     async def list_configs(
         self,
         request: Asked,
@@ -287,35 +289,35 @@ class VendorApi(Controller):
         leasing: FromQuery[bool | None] = None,
     ) -> api.Page[api.Config]:
         """List the vendor's configs."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.CONFIGS_READ, vendor)
         async with broker.database.read() as connection:
             paging = Paging(page, page_size, sort, direction == "desc")
             return await listings.configs(connection, vendor, paging, type_=type_, leasing=leasing)
 
-    @get("/configs/{number:int}")
+    @get("/configs/{number:int}", security=asked_by(Scope.CONFIGS_READ))
     async def get_config(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
     ) -> api.Config:
         """Describe a config."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.CONFIGS_READ, vendor)
         return await _config(broker, vendor, number)
 
-    @put("/configs")
+    @put("/configs", security=asked_by(Scope.DOCUMENTS_WRITE))
     async def put_config(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], data: JSONBody[api.SealedConfig]
     ) -> api.Config:
         """Keep a config of the vendor, new or in a new version."""
-        caller = await allow(request, broker, Right.SIGN, vendor)
+        caller = await allow(request, broker, Scope.DOCUMENTS_WRITE, vendor)
         async with broker.change(caller) as change:
             number = await vendor_configs.put_vendor_config(change, data)
         return await _config(broker, vendor, number)
 
-    @get("/configs/{number:int}/sealed")
+    @get("/configs/{number:int}/sealed", security=asked_by(Scope.DOCUMENTS_WRITE))
     async def sealed_config(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
     ) -> api.SealedConfig:
         """Send a config of the vendor as it was sealed."""
-        await allow(request, broker, Right.SIGN, vendor)
+        await allow(request, broker, Scope.DOCUMENTS_WRITE, vendor)
         configs = schema.configs
         async with broker.database.read() as connection:
             found = await read_configs(
@@ -325,7 +327,7 @@ class VendorApi(Controller):
             raise NotFoundError(f"the vendor has no config {number}")
         return found[0]
 
-    @patch("/configs/{number:int}")
+    @patch("/configs/{number:int}", security=asked_by(Scope.CONFIGS_WRITE))
     async def allow_leasing(
         self,
         request: Asked,
@@ -335,21 +337,21 @@ class VendorApi(Controller):
         data: JSONBody[dict[Literal["leasingAllowed"], bool]],
     ) -> api.Config:
         """Say whether tenants' records may lease with a config of the vendor."""
-        caller = await allow(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Scope.CONFIGS_WRITE, vendor)
         async with broker.change(caller) as change:
             await vendor_configs.allow_leasing(change, number, data["leasingAllowed"])
         return await _config(broker, vendor, number)
 
-    @delete("/configs/{number:int}")
+    @delete("/configs/{number:int}", security=asked_by(Scope.CONFIGS_WRITE))
     async def remove_config(
         self, request: Asked, broker: GivenBroker, vendor: FromPath[str], number: FromPath[int]
     ) -> None:
         """Remove a config of the vendor that no tenant is assigned."""
-        caller = await allow(request, broker, Right.TENANTS, vendor)
+        caller = await allow(request, broker, Scope.CONFIGS_WRITE, vendor)
         async with broker.change(caller) as change:
             await vendor_configs.remove_vendor_config(change, number)
 
-    @get("/configs/{number:int}/assignments")
+    @get("/configs/{number:int}/assignments", security=asked_by(Scope.CONFIGS_READ))
     async def config_assignments(
         self,
         request: Asked,
@@ -366,7 +368,7 @@ class VendorApi(Controller):
         text: Annotated[str | None, QueryParameter(name="query")] = None,
     ) -> api.Page[api.Assignment]:
         """List the tenants that are assigned a config."""
-        await allow(request, broker, Right.READ, vendor)
+        await allow(request, broker, Scope.CONFIGS_READ, vendor)
         async with broker.database.read() as connection:
             paging = Paging(page, page_size, sort, direction == "desc")
             return await listings.assignments(connection, vendor, paging, config=number, status=status, query=text)

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from tenant_security.secret import Secret
+from tenant_security.wire.name_patterns import names
 
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 KeyId = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9]{8}\Z")]
@@ -74,9 +75,7 @@ class Application(_Written, frozen=True, kw_only=True):
 
     def may_for(self, tenant: str) -> bool:
         """Whether it may do anything for this tenant."""
-        return self.tenants is None or any(
-            tenant.startswith(each[:-1]) if each.endswith("*") else tenant == each for each in self.tenants
-        )
+        return self.tenants is None or names(self.tenants, tenant)
 
 
 class ApplicationsFile(_Written, frozen=True):

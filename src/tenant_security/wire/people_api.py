@@ -10,6 +10,7 @@ import msgspec
 
 from tenant_security.wire.broker_api import CreatedBy
 from tenant_security.wire.enrolment import Email
+from tenant_security.wire.key_scopes import Scope, Scopes, TenantPatterns
 from tenant_security.wire.snapshot import Name, Signed
 
 RoleName = Literal["owner", "admin", "auditor"]
@@ -370,6 +371,8 @@ class ApiKeyLine(_Said, frozen=True):
     id: str
     name: str
     role: str
+    scopes: list[Scope] | None
+    tenants: list[str] | None
     created_by: CreatedBy
     created: int
     expires: int | None
@@ -378,11 +381,13 @@ class ApiKeyLine(_Said, frozen=True):
 
 
 class NewApiKey(_Said, frozen=True):
-    """An API key to be made."""
+    """An API key to be made. Without ``scopes`` it may all that its role may, without ``tenants`` for every tenant."""
 
     name: Name
     role: Literal["admin", "auditor"]
     expires: int | None = None
+    scopes: Scopes | None = None
+    tenants: TenantPatterns | None = None
 
 
 class ApiKeyMade(_Said, frozen=True):

@@ -1,5 +1,6 @@
 """API keys of a vendor: shown once, stored as a hash, two for each name so that one can be changed for the other."""
 
+import json
 import secrets
 from typing import Final
 
@@ -7,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tenant_security.broker import schema
+from tenant_security.broker.callers import Caller, Role
 from tenant_security.broker.database import Change
-from tenant_security.broker.identify import API_KEY_PREFIX, api_key_parts
+from tenant_security.broker.identify import API_KEY_PREFIX, api_key_parts, known_scopes
 from tenant_security.broker.listings import created_by
 from tenant_security.broker.refusals import NotAllowedNowError, NotFoundError
 from tenant_security.wire.people_api import ApiKeyLine, ApiKeyMade, NewApiKey
@@ -31,6 +33,8 @@ async def lines(connection: AsyncConnection, vendor: str) -> list[ApiKeyLine]:
             id=row.id,
             name=row.name,
             role=row.role,
+            scopes=None if row.scopes is None else known_scopes(row.scopes),
+            tenants=None if row.tenants is None else json.loads(row.tenants),
             created_by=created_by(row),
             created=row.created_ms,
             expires=row.expires_ms,
@@ -41,11 +45,15 @@ async def lines(connection: AsyncConnection, vendor: str) -> list[ApiKeyLine]:
     ]
 
 
-async def make(change: Change, new: NewApiKey) -> ApiKeyMade:
-    """Make a key.
+async def make(change: Change, caller: Caller, new: NewApiKey) -> ApiKeyMade:
+    """Make a key that may no more than its role, and no more than who makes it.
 
-    Raises: NotAllowedNowError when both slots of the name are taken, or it would expire in the past.
+    Raises: NotAllowedNowError when both slots of the name are taken, it would expire in the past, or its role has not
+    all of its scopes; ForbiddenError.
     """
+    scopes = None if new.scopes is None else sorted({scope.value for scope in new.scopes})
+    tenants = None if new.tenants is None else sorted(set(new.tenants))
+    caller.require_to_give(Role(new.role), None if new.scopes is None else frozenset(new.scopes), new.tenants)
     if new.expires is not None and new.expires <= change.now_ms:
         raise NotAllowedNowError("the key would have expired already; times are Unix milliseconds")
     keys = schema.api_keys
@@ -68,11 +76,14 @@ async def make(change: Change, new: NewApiKey) -> ApiKeyMade:
             name=new.name,
             hash=api_key_parts(text)[1],
             role=new.role,
+            scopes=None if scopes is None else json.dumps(scopes),
+            tenants=None if tenants is None else json.dumps(tenants),
             expires_ms=new.expires,
             **change.made,
         )
     )
-    await change.record("api-key.make", made, detail={"name": new.name, "role": new.role, "expires": new.expires})
+    detail = {"name": new.name, "role": new.role, "scopes": scopes, "tenants": tenants, "expires": new.expires}
+    await change.record("api-key.make", made, detail=detail)
     return ApiKeyMade(made, text)
 
 

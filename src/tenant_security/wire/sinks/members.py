@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from tenant_security.secret import Secret
+from tenant_security.wire.name_patterns import names
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
 """A text that is written by a human and is not secret; one line."""
@@ -36,7 +37,7 @@ class EventFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
         """Whether an event is to be sent. ``outcome`` is None where the application reported it."""
         if self.outcome != "any" and outcome is not None and outcome != self.outcome:
             return False
-        return (self.only == _ALL or _named(self.only, name)) and not (self.never and _named(self.never, name))
+        return (self.only == _ALL or names(self.only, name)) and not (self.never and names(self.never, name))
 
 
 class SinkMembers(
@@ -57,7 +58,3 @@ def check_header(secret: Secret[str], member: str) -> None:
     text = secret.reveal()
     if not text.isascii() or not text.isprintable() or text != text.strip():
         raise ValueError(f"{member} holds a character that it cannot hold, such as a space at its end or a line break")
-
-
-def _named(patterns: tuple[str, ...], name: str) -> bool:
-    return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
