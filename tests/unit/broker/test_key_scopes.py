@@ -134,6 +134,10 @@ async def town(world):
         yield made
 
 
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""What stands in the code and not in the database is tried once."""
+
+
 class Keys:
     """Who makes API keys, and what comes of asking with them."""
 
@@ -164,6 +168,7 @@ def plain(path):
     return path.partition("?")[0]
 
 
+@one_database
 async def test_every_endpoint_needs_the_scope_that_stands_in_the_table(keys):
     everything = [scope.value for scope in Scope]
     alone, without = {}, {}
@@ -181,6 +186,7 @@ async def test_every_endpoint_needs_the_scope_that_stands_in_the_table(keys):
     assert {scope for _, _, scope, _ in ROUTES} == set(everything)
 
 
+@one_database
 async def test_what_belongs_to_people_no_key_may(keys):
     scoped, whole = await keys.make("scoped", [scope.value for scope in Scope]), await keys.make("whole")
     for method, path, body in PEOPLE_ONLY:
@@ -217,6 +223,7 @@ def test_the_documentation_names_every_scope():
         assert f"`{scope.value}`" in table, scope
 
 
+@one_database
 async def test_a_key_for_some_tenants_reaches_those_and_nothing_of_the_whole_vendor(keys):
     await keys.town.world.tenant("b")
     await keys.town.world.tenant("eu-1")
