@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-from tests.browser.stack import ARGUMENTS, CHROMIUM, ROOT, Stack, require_chromium, running_stack
+from playwright.sync_api import Browser, expect, sync_playwright
+from tests.browser.stack import ARGUMENTS, CHROMIUM, ROOT, WITHIN_S, Stack, require_chromium, running_stack
 from tests.conformance.toolchains import installed_node
+
+expect.set_options(timeout=WITHIN_S * 1000 / 3)
+"""How long a page may take on a slow machine to show what is expected. Units: milliseconds."""
 
 STATIC = ROOT / "src" / "tenant_security" / "broker" / "static"
 

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 from tests.browser.people import DESKTOP, PHONE, Person
 from tests.browser.stack import ROOT, Stack
 from tests.browser.test_the_whole_way import TENANT, VENDOR, accept, add_local_key, invite, make_service, set_up
+
+from tenant_security.wire.key_scopes import Scope
 
 pytestmark = pytest.mark.toolchain
 
@@ -254,6 +257,36 @@ def test_texts_that_attack_are_shown_as_texts(world: World) -> None:
     ann.type("Your name", "Ann")
     ann.press("Save")
     assert raised == []
+
+
+def test_an_api_key_is_made_for_some_scopes_and_some_tenants(world: World, stack: Stack) -> None:
+    ann = world.ann
+    ann.go(f"/v/{VENDOR}/api-keys")
+    ann.press("Make a key")
+    dialog = ann.page.get_by_role("dialog")
+    ann.type("Name", "nightly report")
+    dialog.get_by_label("It may").select_option("chosen")
+    assert set(dialog.locator("fieldset code").all_inner_texts()) == {scope.value for scope in Scope}
+    expect(dialog.get_by_role("button", name="Make")).to_be_disabled()
+    for scope in ("tenants:read", "configs:test"):
+        dialog.get_by_label(scope).check()
+    dialog.get_by_label("For", exact=True).select_option("some")
+    dialog.get_by_label("Tenants", exact=True).fill(f"{TENANT}\nhooli-*")
+    assert axe(ann) == []
+    ann.press("Make", exact=True)
+    ann.sees("It is shown once.")
+    key = dialog.locator(".mono").inner_text()
+    ann.press("I have kept it")
+    row = ann.page.get_by_role("row").filter(has_text="nightly report")
+    expect(row).to_contain_text("tenants:read")
+    expect(row).to_contain_text(f"for {TENANT}, hooli-*")
+    with httpx.Client(
+        base_url=f"{stack.url}/api/1/vendors/{VENDOR}/", headers={"Authorization": f"Bearer {key}"}
+    ) as asks:
+        assert asks.get(f"tenants/{TENANT}").json()["name"] == "Globex"
+        assert asks.get("tenants/hooli-eu").status_code == 200
+        assert asks.get("tenants/initech").json()["code"] == "not-for-this-tenant"
+        assert asks.get(f"audit?tenant={TENANT}").json()["scope"] == "audit:read"
 
 
 def test_a_search_for_what_is_not_there_says_so(world: World) -> None:

@@ -210,6 +210,10 @@ export interface ApiKey {
     id: string;
     name: string;
     role: "admin" | "auditor";
+    /** null: all that its role may. */
+    scopes: string[] | null;
+    /** Ids, or beginnings of ids with a star; null: every tenant. */
+    tenants: string[] | null;
     created: number;
     createdBy: Made;
     expires: number | null;

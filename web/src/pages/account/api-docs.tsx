@@ -16,6 +16,8 @@ interface Operation {
     parameters: Json[];
     body: Json | null;
     answers: [string, string][];
+    /** What an API key needs, if any may. */
+    scopes: string[];
 }
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
@@ -36,6 +38,7 @@ function operationsOf(document: Json): Operation[] {
                     parameters: (said["parameters"] ?? []) as Json[],
                     body: bodyOf(said),
                     answers: Object.entries((said["responses"] ?? {}) as Record<string, Json>).map(([status, answer]) => [status, String(answer["description"] ?? "")]),
+                    scopes: ((said["security"] ?? []) as Record<string, string[]>[]).flatMap((way) => way["apiKey"] ?? []),
                 });
             }
         }
@@ -121,13 +124,25 @@ export function ApiDocsPage() {
 }
 
 function OperationPart({ operation, document }: { operation: Operation; document: Json }) {
-    const { method, path, summary, description, parameters, body, answers } = operation;
+    const { method, path, summary, description, parameters, body, answers, scopes } = operation;
     return (
         <details>
             <summary>
                 <Badge tone={TONES[method] ?? "plain"}>{method.toUpperCase()}</Badge> <code class="break">{path}</code> <span class="muted small">{description || summary}</span>
             </summary>
             <div class="stack">
+                {scopes.length > 0 && (
+                    <p class="small">
+                        An API key needs{" "}
+                        {scopes.map((each, at) => (
+                            <>
+                                {at > 0 && " or "}
+                                <code>{each}</code>
+                            </>
+                        ))}
+                        .
+                    </p>
+                )}
                 {parameters.length > 0 && (
                     <dl class="facts">
                         {parameters.map((each) => (

@@ -1,13 +1,14 @@
-/** API keys for automation: each with its role, two slots for a name, and its last use. */
+/** API keys for automation: what each may and for whom, two slots for a name, and its last use. */
 
 import { useState } from "preact/hooks";
 
 import { api, path } from "../../api/client.ts";
 import type { ApiKey } from "../../api/types.ts";
 import { useHere } from "../../app/org.tsx";
+import { CHANGING, READING, roleFor, type Scope } from "../../app/scopes.ts";
 import { useLoad } from "../../app/store.ts";
 import { ask, Dialog } from "../../ui/dialog.tsx";
-import { Form, SelectField, TextField } from "../../ui/fields.tsx";
+import { CheckField, Form, SelectField, TextField } from "../../ui/fields.tsx";
 import { Badge, Button, Card, CopyButton, Empty, Note, PageHead, Show, When } from "../../ui/parts.tsx";
 
 const DAY_MS = 86_400_000;
@@ -91,7 +92,9 @@ function Table({ known, base, reload }: { known: ApiKey[]; base: string; reload:
                                     <code class="muted">tsb_{each.id}_…</code>
                                 </div>
                             </td>
-                            <td data-label="May">{each.role === "admin" ? "manage" : "read"}</td>
+                            <td data-label="May">
+                                <May of={each} />
+                            </td>
                             <td data-label="Last used">
                                 <When at={each.used} />
                             </td>
@@ -111,14 +114,35 @@ function Table({ known, base, reload }: { known: ApiKey[]; base: string; reload:
     );
 }
 
+/** What a key may, and for whom, in a few words. */
+function May({ of: { role, scopes, tenants } }: { of: ApiKey }) {
+    return (
+        <div class="stack tight">
+            {scopes === null ? <span>{role === "admin" ? "manage" : "read"}</span> : <code>{scopes.join(" ")}</code>}
+            {tenants !== null && <span class="muted small break">for {tenants.join(", ")}</span>}
+        </div>
+    );
+}
+
 function Make({ base, close }: { base: string; close: () => void }) {
     const [name, setName] = useState("");
-    const [role, setRole] = useState("auditor");
+    const [may, setMay] = useState("auditor");
+    const [scopes, setScopes] = useState<ReadonlySet<string>>(new Set());
+    const [reach, setReach] = useState("every");
+    const [tenants, setTenants] = useState("");
     const [days, setDays] = useState("365");
     const [key, setKey] = useState<string | null>(null);
+    const named = tenants.split(/[\s,]+/).filter((each) => each !== "");
+    const chosen = may === "chosen";
+    const some = reach === "some";
     const make = async () => {
-        const expires = days === "" ? {} : { expires: Date.now() + Number(days) * DAY_MS };
-        const made = await api.post<{ key: string }>(base, { name: name.trim(), role, ...expires });
+        const made = await api.post<{ key: string }>(base, {
+            name: name.trim(),
+            role: chosen ? roleFor(scopes) : may,
+            ...(chosen ? { scopes: [...scopes] } : {}),
+            ...(some ? { tenants: named } : {}),
+            ...(days === "" ? {} : { expires: Date.now() + Number(days) * DAY_MS }),
+        });
         setKey(made.key);
     };
     if (key !== null) {
@@ -138,11 +162,11 @@ function Make({ base, close }: { base: string; close: () => void }) {
         );
     }
     return (
-        <Dialog title="Make an API key" close={close}>
+        <Dialog title="Make an API key" close={close} wide={chosen}>
             <Form
                 send={make}
                 action="Make"
-                ready={name.trim() !== ""}
+                ready={name.trim() !== "" && (!chosen || scopes.size > 0) && (!some || named.length > 0)}
                 extra={
                     <Button look="quiet" act={close}>
                         Cancel
@@ -152,13 +176,38 @@ function Make({ base, close }: { base: string; close: () => void }) {
                 <TextField label="Name" hint="What uses it." name="name" value={name} set={setName} autofocus />
                 <SelectField
                     label="It may"
-                    value={role}
-                    set={setRole}
+                    value={may}
+                    set={setMay}
                     options={[
                         ["auditor", "Read everything that is not secret"],
-                        ["admin", "Manage tenants, tags and configs"],
+                        ["admin", "Read, and manage tenants, tags and configs"],
+                        ["chosen", "Only what I choose"],
                     ]}
                 />
+                {chosen && (
+                    <>
+                        <Choice title="Read" of={READING} chosen={scopes} set={setScopes} />
+                        <Choice title="Change" of={CHANGING} chosen={scopes} set={setScopes} />
+                    </>
+                )}
+                <SelectField
+                    label="For"
+                    value={reach}
+                    set={setReach}
+                    options={[
+                        ["every", "Every tenant, and the vendor as a whole"],
+                        ["some", "Some tenants only"],
+                    ]}
+                />
+                {some && (
+                    <TextField
+                        label="Tenants"
+                        hint="Their ids, or beginnings of ids with a star, such as eu-*. Lists of all tenants are not for this key."
+                        value={tenants}
+                        set={setTenants}
+                        lines
+                    />
+                )}
                 <SelectField
                     label="It ends"
                     value={days}
@@ -172,5 +221,19 @@ function Make({ base, close }: { base: string; close: () => void }) {
                 />
             </Form>
         </Dialog>
+    );
+}
+
+function Choice({ title, of, chosen, set }: { title: string; of: readonly Scope[]; chosen: ReadonlySet<string>; set: (to: ReadonlySet<string>) => void }) {
+    const turn = (name: string, on: boolean) => set(new Set(on ? [...chosen, name] : [...chosen].filter((each) => each !== name)));
+    return (
+        <fieldset class="field">
+            <legend class="strong">{title}</legend>
+            <div class="choices">
+                {of.map((each) => (
+                    <CheckField key={each.name} label={<code>{each.name}</code>} hint={each.opens} value={chosen.has(each.name)} set={(on) => turn(each.name, on)} />
+                ))}
+            </div>
+        </fieldset>
     );
 }
