@@ -18,6 +18,8 @@ from tenant_security.outbound.flow import Request
 from tenant_security.secret import Secret
 
 if TYPE_CHECKING:
+    from http.client import HTTPMessage
+
     from botocore.credentials import ReadOnlyCredentials
 
 _S3: Final = "s3"
@@ -27,6 +29,7 @@ _DIGEST_TOO: Final = frozenset({_S3, "es", "aoss"})
 Source: Amazon S3 API reference, "Authenticating requests"; OpenSearch Service developer guide, "Ingesting data into
 Serverless collections".
 """
+_COLLECTED: Final = "headers to sign"
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
 
@@ -36,6 +39,29 @@ class _Credentials(NamedTuple):
     access_key: str
     secret_key: str
     token: str | None
+
+
+class _Signer(SigV4Auth):
+    """botocore's signer without two detours, for a request whose body is bytes and whose headers stay as they are.
+
+    It prepares a whole second request to find the body, and collects the headers each time it needs them: a third of
+    what a signature costs. The tests compare every signature with botocore's own.
+    """
+
+    def payload(self, request: AWSRequest) -> str:
+        """Digest the body."""
+        return sha256(cast("bytes", request.data)).hexdigest()
+
+    def headers_to_sign(self, request: AWSRequest) -> "HTTPMessage":
+        """Collect the headers once."""
+        found: HTTPMessage | None = request.context.get(_COLLECTED)
+        if found is None:
+            found = request.context[_COLLECTED] = super().headers_to_sign(request)
+        return found
+
+
+class _S3Signer(_Signer, S3SigV4Auth):
+    """The same of Amazon S3, which takes paths as they stand."""
 
 
 def sign(
@@ -63,8 +89,7 @@ def sign(
         headers.append(("X-Amz-Security-Token", token))
     if service in _DIGEST_TOO:
         headers.append(("X-Amz-Content-SHA256", sha256(request.body).hexdigest()))
-    # S3 takes paths as they stand.
-    signer = (S3SigV4Auth if service == _S3 else SigV4Auth)(cast("ReadOnlyCredentials", credentials), service, region)
+    signer = (_S3Signer if service == _S3 else _Signer)(cast("ReadOnlyCredentials", credentials), service, region)
     theirs = AWSRequest(request.method, request.url, dict(headers), request.body)
     theirs.context["timestamp"] = timestamp
     to_sign = signer.string_to_sign(theirs, signer.canonical_request(theirs))

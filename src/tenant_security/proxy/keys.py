@@ -8,7 +8,7 @@ from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tenant_security.crypto.aead import IV_BYTES, random_bytes
+from tenant_security.crypto.aead import IV_BYTES
 from tenant_security.crypto.random_pool import POOL
 from tenant_security.directory.tenants import Assignment, Tenant, TenantDirectory
 from tenant_security.errors import Code, TenantSecurityError
@@ -101,7 +101,7 @@ class Keys:
         """Wrap a new DEK, or the one given, with the tenant's primary config. Raises: 200, 204, 206-210."""
         primary = self.primary(tenant)
         if not primary.leasing:
-            plain = random_bytes(DEK_BYTES) if dek is None else dek
+            plain = POOL.take(DEK_BYTES) if dek is None else dek
             made = await wrap_dek(self._kms, tenant, plain)
             return WrappedDek(plain, made.wrapped, made.by[0], leased=False)
         lease = self._leases.ready(tenant)

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 from tenant_security.errors import Code
 from tenant_security.service.http import Receive, Reply, Scope, Send, error_body, send_reply
 from tenant_security.service.tls import names_of
+from tenant_security.service.whole_replies import WholeReplies
 
 
 class EdgeLimits(msgspec.Struct, frozen=True):
@@ -89,6 +90,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it when there are too many."""
         super().connection_made(transport)
+        self._replies = WholeReplies(transport)
         allowed = self.server_state.client_names
         if allowed and not allowed & names_of(transport.get_extra_info("peercert")):
             self._refuse(403, Code.UNAUTHORIZED_REQUEST, "No name of your certificate may ask here")
@@ -166,6 +168,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if not self._refused and not self._offered:
             super().on_headers_complete()
             self._own = self.cycle
+            self._own.transport = self._replies  # type: ignore[assignment] # the part of a transport that it uses
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
@@ -183,6 +186,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        self._replies.finish()
         super().on_response_complete()
         if self._phase == ANSWERING and self.cycle.response_complete:
             self._become_idle()
@@ -255,6 +259,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        self._replies.finish()
         self._count(str(status))
         body = error_body(code, message)
         own = self._own

@@ -114,6 +114,7 @@ class HttpServer:
             log_config=None,
             timeout_keep_alive=86_400,
             ws="none",
+            proxy_headers=False,  # who believes such a header reads it itself
         )
         self._config.load()
         self._protocol = protocol
