@@ -32,6 +32,7 @@ from tenant_security.service.http import (
     unknown_route,
     wrong_method,
 )
+from tenant_security.service.logs import tells_all
 from tenant_security.service.pacer import Pacer
 from tenant_security.service.ray import RayIds
 from tenant_security.wire import proxy_api
@@ -154,7 +155,8 @@ class ProxyApi:
             raise
         except Exception as broken:  # noqa: BLE001 - the last line of defence, told apart in the log
             return self._internal(name, ray_id, tenant_id, broken), str(int(Code.UNKNOWN_ERROR))
-        self._log.debug("request served", name=name, ray_id=ray_id, tenant_id=tenant_id)
+        if tells_all():
+            self._log.debug("request served", name=name, ray_id=ray_id, tenant_id=tenant_id)
         return Reply(200, answer), "ok"
 
     def _log_fault(self, name: str, ray_id: str, tenant_id: str | None, fault: TenantSecurityError) -> None:

@@ -44,8 +44,13 @@ def error_body(code: Code, message: str) -> bytes:
 
 def header(scope: Scope, name: bytes) -> bytes | None:
     """The one value of a header, or None when it is absent or stands more than once."""
-    found = [value for key, value in scope["headers"] if key == name]
-    return found[0] if len(found) == 1 else None
+    found: bytes | None = None
+    for key, value in scope["headers"]:
+        if key == name:
+            if found is not None:
+                return None
+            found = value
+    return found
 
 
 async def read_body(scope: Scope, receive: Receive, cap_bytes: int) -> bytes:

@@ -42,6 +42,11 @@ def set_log_level(level: int) -> None:
     _least = level
 
 
+def tells_all() -> bool:
+    """Whether the least of lines is written, for those who would rather not prepare it in vain."""
+    return _least <= logging.DEBUG
+
+
 def _drop_lesser(_logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if LEVELS.get(method, logging.CRITICAL) < _least:
         raise structlog.DropEvent
