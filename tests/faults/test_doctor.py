@@ -47,6 +47,14 @@ def test_a_deployment_that_is_well_is_said_to_be(world: World) -> None:
     assert any("local KMS" in each["what"] for each in said["Settings"]), "a development proxy is not for real data"
 
 
+def test_without_addresses_it_looks_where_the_settings_say(world: World) -> None:
+    proxy, _ = at(world)
+    bound = {"TSP_HTTP_BIND_ADDRESS": f"0.0.0.0:{proxy.api}", "TSP_OPS_BIND_ADDRESS": f"127.0.0.1:{proxy.ops}"}
+    status, said, _ = examine(world, **bound)
+    assert status == 0
+    assert said["Proxy"][0]["what"] == f"http://127.0.0.1:{proxy.ops} is ready"
+
+
 def test_what_is_wrong_is_named_with_what_to_do(world: World) -> None:
     _, addresses = at(world)
     status, said, text = examine(world, *addresses, API_KEY="canary-key", TSP_LEESE_SECONDS="3")

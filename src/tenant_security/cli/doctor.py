@@ -14,6 +14,7 @@ from rich.tree import Tree
 from tenant_security.cli.doctor_checks import Finding, State, of_broker, of_files, of_http, of_machine, of_settings
 from tenant_security.cli.explain import PROBLEM, fail
 from tenant_security.outbound.driver import Outbound
+from tenant_security.service.settings import Address
 from tenant_security.wire.service_env import parse_env
 
 _MARKS: Final = {State.GOOD: "[green]✓[/]", State.WARNING: "[yellow]![/]", State.FAILURE: "[red]✗[/]"}
@@ -23,8 +24,8 @@ _WORDS: Final = {State.GOOD: "good", State.WARNING: "warning", State.FAILURE: "f
 def doctor(
     *,
     env_file: Path | None = None,
-    proxy: str = "http://127.0.0.1:7777",
-    ops: str = "http://127.0.0.1:9000",
+    proxy: str | None = None,
+    ops: str | None = None,
     logdriver: str | None = None,
     bridge: str | None = None,
     json: bool = False,
@@ -40,9 +41,9 @@ def doctor(
     env_file
         The env file that the proxy is started with; without it, this command's own environment.
     proxy
-        The address of the proxy's API.
+        The address of the proxy's API; without it, this machine's at the port of the settings (7777).
     ops
-        The address of the proxy's health and metrics.
+        The address of the proxy's health and metrics; without it, this machine's at the port of the settings (9000).
     logdriver
         The address of a logdriver's health and metrics, such as http://127.0.0.1:9001; without it none is looked at.
     bridge
@@ -73,9 +74,11 @@ class Section(NamedTuple):
 
 
 async def _examine(
-    environ: dict[str, str], env_file: Path | None, proxy: str, ops: str, others: Iterable[str]
+    environ: dict[str, str], env_file: Path | None, proxy: str | None, ops: str | None, others: Iterable[str]
 ) -> list[Section]:
     settings, credentials, found = of_settings(environ)
+    proxy = proxy or _here(settings.api_address if settings else None, 7777)
+    ops = ops or _here(settings.ops_address if settings else None, 9000)
     sections = [Section("Settings", found), Section("Files", of_files(settings, env_file))]
     async with Outbound() as outbound:
         if settings is not None and credentials is not None and settings.broker_url is not None:
@@ -84,6 +87,12 @@ async def _examine(
         sections.append(Section("Proxy", await of_http(outbound, ops, api=proxy, api_key=key)))
         sections.extend([Section(address, await of_http(outbound, address)) for address in others])
     return [*sections, Section("Machine", of_machine())]
+
+
+def _here(address: Address | None, port: int) -> str:
+    """Where a listener of this machine is asked that binds there; one for all addresses, at the loopback one."""
+    address = address or Address("127.0.0.1", port)
+    return f"http://{address if address.host not in ('0.0.0.0', '::') else Address('127.0.0.1', address.port)}"  # noqa: S104 - compared
 
 
 def _show(sections: Sequence[Section]) -> None:
