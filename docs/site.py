@@ -39,6 +39,7 @@ SECTIONS = {
         "performance",
         "logdriver",
         "broker-operate",
+        "rotation",
         "recovery",
         "runbooks",
     ],

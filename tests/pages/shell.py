@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.docs.pages import Block, shows
+from tests.pages.pages import Block, shows
 
 _WITHIN_S = 90.0
 _VARYING = re.compile(r"(?<![\w+/])[A-Za-z0-9+/]{16}(?![\w+/=])|#t=\S+")
@@ -68,9 +68,8 @@ class Walk:
                 raise PageError(f"{block} ended with {code}:\n{out.read_text()}")
 
     def _run(self, block: Block) -> None:
-        script = (
-            f"{self._before()}{self._typed(block)}\nexport -p >'{self._state}'; echo \"cd '$PWD'\" >>'{self._state}'\n"
-        )
+        keep = f"export -p >'{self._state}'; echo \"cd '$PWD'\" >>'{self._state}'"
+        script = f"{self._before()}{self._typed(block)}\n{keep}\n"
         done = subprocess.run(
             ["bash", "-eu", "-c", script],
             cwd=self.place,

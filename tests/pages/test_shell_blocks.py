@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.docs.conftest import free_ports
-from tests.docs.pages import Block, blocks_of, pages, shows
-from tests.docs.shell import PageError, Walk
 from tests.faults.proxy_process import local_config
+from tests.pages.conftest import free_ports
+from tests.pages.pages import Block, blocks_of, pages, shows
+from tests.pages.shell import PageError, Walk
 
 PLATFORM = "Five minutes for the platform engineer"
 DEMO = [
@@ -26,6 +26,7 @@ OPERATED = [
     *blocks_of("docs/api-keys.md"),
     *(each for each in blocks_of("docs/operate.md") if each.section == "Start"),
     *(each for each in blocks_of("docs/operate.md") if each.section != "Start"),
+    *blocks_of("docs/rotation.md"),
 ]
 WALKED = [*DEMO, *DEPLOYED, *OPERATED]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import ROOT
+from tests.pages.pages import ROOT
 
 _COPIED = ("Makefile", "README.md", "LICENSE", "pyproject.toml", "requirements", "src", "web")
 _NOT_COPIED = shutil.ignore_patterns("node_modules", "__pycache__")
