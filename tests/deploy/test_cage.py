@@ -53,11 +53,15 @@ class Container:
         words = [re.sub(r":\d+/live", f":{port}/live", each) for each in self._image.health]
         return subprocess.run([*self._cage, *words], env=self._environ, check=False, timeout=60).returncode == 0
 
-    def ends(self) -> None:
-        """SIGTERM to process 1: it must leave by itself, cleanly, and say nothing bad."""
+    def hangs_up(self) -> None:
+        """SIGHUP to process 1: read again what may change."""
+        os.kill(inside(self._process.pid), signal.SIGHUP)
+
+    def ends(self, errors: int = 0) -> None:
+        """SIGTERM to process 1: it must leave by itself, cleanly, and have said nothing bad but what was provoked."""
         os.kill(inside(self._process.pid), signal.SIGTERM)
         assert self._process.wait(30) == 0, self.out.read_text()
-        assert '"level":"ERROR"' not in self.out.read_text()
+        assert self.out.read_text().count('"level":"ERROR"') == errors
         assert "Traceback" not in self.out.read_text()
 
     def close(self) -> None:
@@ -89,6 +93,7 @@ def started(directory: Path) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def broker(started: Any) -> tuple[Container, int]:
     free = {"BROKER_BIND_ADDRESS": "127.0.0.1", "BROKER_PORT": "0", "BROKER_OPS_BIND_ADDRESS": FREE}
+    free["BROKER_RELOAD_FILE"] = "/broker/broker.env"
     made: Container = started("broker", BROKER_SETUP_TOKEN=TOKEN, **free)
     return made, int(made.said("the broker serves")["port"])
 
@@ -141,7 +146,8 @@ def test_a_bridge_manages_tenants_and_keeps_nothing(
     ):
         subprocess.run([COMMAND, *words], check=True, capture_output=True, timeout=60)
     settings = parse_env(env_file.read_text()) | {"CONFIG_BROKER_URL": url}
-    bridge: Container = started("bridge", BRIDGE_BIND_ADDRESS="127.0.0.1", BRIDGE_PORT="0", **settings)
+    settings |= {"BRIDGE_BIND_ADDRESS": "127.0.0.1", "BRIDGE_PORT": "0", "BRIDGE_RELOAD_FILE": str(env_file)}
+    bridge: Container = started("bridge", directory, **settings)
     assert bridge.volumes == {}
     port = bridge.said("the vendor bridge serves")["port"]
     headers = {"Authorization": f"vab:1:{settings['API_KEY']}", "icl-requestor-id": "cage"}
@@ -151,6 +157,13 @@ def test_a_bridge_manages_tenants_and_keeps_nothing(
     listed = ask(port, "/api/1/tenants", headers=headers).json()
     assert [each["id"] for each in listed["result"]] == ["caged"]
     assert bridge.says_that_it_is_well(port)
+
+    env_file.write_text(env_file.read_text().replace(settings["API_KEY"], "another-key-by-now"))
+    bridge.hangs_up()
+    bridge.said("settings that may change were read again")
+    assert ask(port, "/api/1/tenants", headers=headers).status == 401
+    headers["Authorization"] = "vab:1:another-key-by-now"
+    assert ask(port, "/api/1/tenants", headers=headers).status == 200
     bridge.ends()
 
 
@@ -188,5 +201,12 @@ def test_a_health_check_fails_where_nobody_answers(broker: tuple[Container, int]
     assert not broker[0].says_that_it_is_well(1)
 
 
-def test_a_broker_ends_when_it_is_asked_to(broker: tuple[Container, int]) -> None:
-    broker[0].ends()
+def test_a_broker_reads_again_on_a_hangup_and_ends_when_it_is_asked_to(broker: tuple[Container, int]) -> None:
+    reloaded = broker[0].volumes["/broker"] / "broker.env"
+    reloaded.write_text("RUST_LOG=nonsense\n")
+    broker[0].hangs_up()
+    until(lambda: "names a RUST_LOG that is none" in broker[0].out.read_text(), "what is wrong with the file")
+    reloaded.write_text("RUST_LOG=error\n")
+    broker[0].hangs_up()
+    broker[0].said("settings that may change were read again")
+    broker[0].ends(errors=1)

@@ -28,7 +28,8 @@ from tenant_security.outbound.driver import Outbound
 from tenant_security.outbound.flow import Flow, UnreachableError
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
-from tenant_security.service.run import Signals
+from tenant_security.service.reloading import Reloading
+from tenant_security.service.run import Background, Signals
 from tenant_security.service.settings import Address
 from tenant_security.service.tls import OwnTls
 from tenant_security.trust.refusal import SnapshotRefusedError
@@ -136,10 +137,25 @@ class BridgeDaemon:
                 client_names=self._settings.tls_client_names,
             )
             self._tls.renews(server.use_tls)
-            self._signals.install(bridge.keys.forget)
+            reloading = Reloading(
+                self._settings.reload_file,
+                "BRIDGE_RELOAD_FILE",
+                self._log,
+                level=self._settings.log_level,
+                use_keys=bridge.use_api_keys,
+            )
             async with asyncio.TaskGroup() as group:
+                background = Background(group)
+
+                async def again() -> None:
+                    bridge.keys.forget()
+                    await reloading.renew()
+                    await self._tls.renew()
+
+                self._signals.install(lambda: background.start(again()))
                 await server.start()
-                tasks = [group.create_task(work) for work in (server.run(), self._tls.follow())]
+                works = (server.run(), self._tls.follow(), reloading.follow())
+                tasks = [group.create_task(work) for work in works]
                 self._log.info("the vendor bridge serves", port=server.port, version=__version__)
                 on_ready(server.port)
                 await self._signals.stop.wait()

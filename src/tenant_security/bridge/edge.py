@@ -1,7 +1,7 @@
 """What all of the bridge's endpoints share: who asks, what they work with, how the bridge says no."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from typing import Final, NamedTuple, TypeVar
 
@@ -54,7 +54,11 @@ class Bridge:
         self.keys: Final = keys
         self.log: Final = log
         self.now_s: Final = now_s
-        self._accepted: Final = tuple(Secret(SCHEME + key.reveal().encode()) for key in api_keys)
+        self.use_api_keys(api_keys)
+
+    def use_api_keys(self, api_keys: Sequence[Secret[str]]) -> None:
+        """Accept these from now on, and no others."""
+        self._accepted = tuple(Secret(SCHEME + key.reveal().encode()) for key in api_keys)
 
     def accepts(self, authorization: str) -> bool:
         """Whether a header carries an accepted key. Every key is compared, whatever the comparison before it said."""

@@ -54,7 +54,8 @@ from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer, bind
 from tenant_security.service.ops import OpsApi, Stage
-from tenant_security.service.run import Signals
+from tenant_security.service.reloading import Reloading
+from tenant_security.service.run import Background, Signals
 from tenant_security.service.settings import Address
 from tenant_security.service.tls import OwnTls
 
@@ -207,11 +208,20 @@ class BrokerDaemon:
                 OpsApi(observed.metrics, observed.stage, observed.health), self._ops_listener, EdgeLimits()
             )
             self._tls.renews(server.use_tls)
-            self._signals.install()
+            reloading = Reloading(
+                self._settings.reload_file, "BROKER_RELOAD_FILE", self._log, level=self._settings.log_level
+            )
             async with asyncio.TaskGroup() as group:
+                background = Background(group)
+
+                async def again() -> None:
+                    await reloading.renew()
+                    await self._tls.renew()
+
+                self._signals.install(lambda: background.start(again()))
                 await server.start()
                 await ops.start()
-                works = (server.run(), ops.run(), self._tls.follow(), _watch(database, observed))
+                works = (server.run(), ops.run(), self._tls.follow(), reloading.follow(), _watch(database, observed))
                 tasks = [group.create_task(work) for work in works]
                 self._stage = Stage.READY
                 self._log.info("the broker serves", port=server.port, ops=ops.port, version=__version__)

@@ -125,6 +125,12 @@ class BrokerSettings:
         default=frozenset[str](),
         meaning="Which clients: DNS names or URIs of their certificates, divided by commas. Empty: all certified ones.",
     )
+    reload_file: Path | None = setting(
+        "BROKER_RELOAD_FILE",
+        Path,
+        meaning="An env file whose RUST_LOG is used in place of the environment's whenever it changes, and on "
+        "SIGHUP, without a restart. Its other lines are left alone.",
+    )
     log_level: int = setting(
         "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."
     )

@@ -43,6 +43,7 @@ from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ops import OpsApi, Stage, worst_of
 from tenant_security.service.ray import RayIds
+from tenant_security.service.reloading import Reloading
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.sinks.catalog import open_sink
 from tenant_security.sinks.sink import SinkContext
@@ -78,6 +79,7 @@ class Logdriver:
         self._settings = settings
         self._credentials = credentials
         self._log = log
+        self._reloading = Reloading(settings.reload_file, "LOGDRIVER_RELOAD_FILE", log, level=settings.log_level)
         self._signals = signals
         self._stdout = stdout or sys.stdout.buffer
         self._stage = Stage.STARTING
@@ -195,6 +197,7 @@ class Logdriver:
             OpsApi(self._metrics, lambda: self._stage, lambda: health_of(parts)), self._ops_listener, EdgeLimits()
         )
         self._signals.install(on_hangup=lambda: background.start(self._reload(refresher)))
+        background.start(self._reloading.follow())
         background.start(watch_loop(self._observed.loop_lag.timing().observe))
         log.info("logdriver starting", version=__version__, ops=ops.port, spool=str(settings.spool_directory))
         await ops.start()
@@ -286,6 +289,7 @@ class Logdriver:
             pause = min(pause * 2, most)
 
     async def _reload(self, refresher: DirectoryRefresher) -> None:
+        await self._reloading.renew()
         if await refresher.refresh_now():
             self._log.info("tenants read again", tenants=len(refresher.current), snapshot=refresher.current.version)
         else:

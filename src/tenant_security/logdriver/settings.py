@@ -229,6 +229,12 @@ class LogdriverSettings:
         unit="seconds",
         meaning="After SIGTERM: how long what waits may still be delivered. The rest follows after the next start.",
     )
+    reload_file: Path | None = setting(
+        "LOGDRIVER_RELOAD_FILE",
+        Path,
+        meaning="An env file whose RUST_LOG is used in place of the environment's whenever it changes, and on "
+        "SIGHUP, without a restart. Its other lines are left alone.",
+    )
     log_level: int = setting(
         "RUST_LOG", log_level, default=20, meaning="trace, debug, info, warn, error or off; default info."
     )

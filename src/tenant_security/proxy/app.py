@@ -40,7 +40,6 @@ from tenant_security.proxy.listeners import Listeners, Ports, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.outbox import EventQueue, Outbox
-from tenant_security.proxy.reloading import Reloading
 from tenant_security.proxy.secret_store import NoSecretStore, SecretFile, SecretStore
 from tenant_security.proxy.settings import ProxySettings, WhenFull
 from tenant_security.proxy.status import Parts, add_gauges, health_of, stage_of
@@ -53,6 +52,7 @@ from tenant_security.service.loop_watch import watch_loop
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ops import OpsApi, Stage, worst_of
 from tenant_security.service.ray import RayIds
+from tenant_security.service.reloading import Reloading
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.service.tls import OwnTls
 from tenant_security.trust.refusal import SnapshotRefusedError
@@ -143,7 +143,9 @@ class Proxy:
             tenant_rates=Rates(rates, max(1.0, rates)) if rates is not None else None,
         )
         self._event_keys = self._api_keys if settings.events_token is None else ApiKeys([settings.events_token])
-        self._reloading = Reloading(settings, self._api_keys, log)
+        self._reloading = Reloading(
+            settings.reload_file, "TSP_RELOAD_FILE", log, level=settings.log_level, use_keys=self._api_keys.use
+        )
         self._tls = OwnTls(settings.tls, log)
         self._tracing = open_tracing(settings.traces_endpoint)
         self._listeners, self._store = _open(settings, listeners)

@@ -22,7 +22,6 @@ from tenant_security.errors import SettingsError
 from tenant_security.proxy.aggregate import Totals
 from tenant_security.proxy.event_relay import EventRelay
 from tenant_security.proxy.listeners import Ports, open_listeners
-from tenant_security.proxy.reloading import Reloading
 from tenant_security.proxy.settings import ProxySettings
 from tenant_security.proxy.supervisor_ops import SupervisorOps
 from tenant_security.proxy.worker_process import WorkerProcess, WorkerStage
@@ -33,6 +32,7 @@ from tenant_security.service.http_protocol import EdgeLimits
 from tenant_security.service.http_server import HttpServer
 from tenant_security.service.metrics import Metrics
 from tenant_security.service.ops import Stage
+from tenant_security.service.reloading import Reloading
 from tenant_security.service.run import EXIT_SETTINGS, Background, Signals, until
 from tenant_security.service.tls import OwnTls
 
@@ -85,7 +85,9 @@ class Supervisor:
         self._policy = policy or RestartPolicy()
         api_keys = ApiKeys(settings.api_keys)
         self._event_keys = api_keys if settings.events_token is None else ApiKeys([settings.events_token])
-        self._reloading = Reloading(settings, api_keys, log)
+        self._reloading = Reloading(
+            settings.reload_file, "TSP_RELOAD_FILE", log, level=settings.log_level, use_keys=api_keys.use
+        )
         self._tls = OwnTls(settings.tls, log)
         try:
             self._board = make_board()

@@ -3,11 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from tenant_security.proxy.reloading import Reloading, read_reloaded
-from tenant_security.proxy.settings import ProxySettings
 from tenant_security.secret import Secret
 from tenant_security.service.api_key import ApiKeys
 from tenant_security.service.logs import configure_logs, set_log_level
+from tenant_security.service.reloading import Reloading
 
 
 class World:
@@ -16,9 +15,8 @@ class World:
         self.lines = io.BytesIO()
         self.log = configure_logs("proxy", 20, self.lines)
         self.keys = ApiKeys([Secret("first")])
-        self.settings = ProxySettings(api_key=Secret("first"), reload_file=path)
         path.write_text("API_KEY=first\n")
-        self.reloading = Reloading(self.settings, self.keys, self.log)
+        self.reloading = Reloading(path, "TSP_RELOAD_FILE", self.log, level=20, use_keys=self.keys.use)
 
     def accepted(self) -> list[str]:
         return [key for key in ("first", "second", "third") if self.keys.accepts(f"cmk {key}".encode())]
@@ -69,6 +67,20 @@ async def test_a_file_that_is_gone_changes_nothing(world: World) -> None:
     assert world.accepted() == ["first"]
 
 
-def test_what_the_file_does_not_name_stays_as_at_the_start(world: World) -> None:
-    keys, level = read_reloaded(world.path, world.settings)
-    assert ([key.reveal() for key in keys], level) == (["first"], 20)
+async def test_what_the_file_does_not_name_stays_as_at_the_start(world: World) -> None:
+    world.path.write_text("API_KEY=first\nRUST_LOG=error\n")
+    await world.reloading.renew()
+    world.path.write_text("API_KEY=first\n")
+    await world.reloading.renew()
+    assert world.accepted() == ["first"]
+    world.log.info("said again")
+    assert b"said again" in world.lines.getvalue()
+
+
+async def test_a_daemon_without_keys_reads_the_level_alone(world: World) -> None:
+    reloading = Reloading(world.path, "BROKER_RELOAD_FILE", world.log, level=20)
+    world.path.write_text("RUST_LOG=debug\n")
+    await reloading.renew()
+    world.log.debug("seen")
+    assert b"seen" in world.lines.getvalue()
+    set_log_level(20)
