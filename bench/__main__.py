@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from bench.rows import hot_path
+from bench.rows import hot_path, workers
 from bench.rows_client import client
 from bench.rows_events import events
 from bench.rows_kms import hanging, unleased
@@ -16,6 +16,7 @@ from bench.table import print_rows, save_rows
 
 GROUPS = {
     "hot-path": hot_path,
+    "workers": workers,
     "unleased": unleased,
     "hanging": hanging,
     "memory": memory,

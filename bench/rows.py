@@ -92,3 +92,23 @@ def _batches(server: Server, rounds: int, seconds: float) -> Iterator[Row]:
         raw = f"{_middle(results, 1).rps * count:,.0f} DEKs/s; single {_middle(results, 0).rps:,.0f}/s"
         ratios = [b.rps * count / a.rps for a, b in results]
         yield Row(f"batch-{name} of 1,000, DEKs/s", ">= 3 x single", 3.0, True, ratios, raw)
+
+
+def workers(rounds: int, seconds: float) -> Iterator[Row]:
+    """Two workers against one, with the load generator's share of the cores allowed for.
+
+    The load takes the CPU that a second worker wants, so what is compared is how many requests each serves for a second
+    of CPU of its own, its supervisor included: that is what it would serve on cores that it has to itself.
+    """
+    with proxy(core=None, TSP_WORKERS="1") as one, proxy(core=None, TSP_WORKERS="2") as two:
+        for server in (one, two):
+            drive(server, wrap_load(), seconds=1, core=None)
+        results = _rounds(
+            rounds,
+            lambda: drive(one, wrap_load(), seconds=seconds, core=None),
+            lambda: drive(two, wrap_load(), seconds=seconds, core=None),
+        )
+    alone, pair = _middle(results, 0), _middle(results, 1)
+    raw = f"{pair.cpu_us:.1f} us CPU; one worker {alone.cpu_us:.1f} us; {pair.rps:,.0f}/s beside the load on two cores"
+    ratios = [2 * first.cpu_us / second.cpu_us for first, second in results]
+    yield Row("two workers on two cores of their own", ">= 1.7 x one", 1.7, True, ratios, raw)
