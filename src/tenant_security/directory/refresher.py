@@ -7,6 +7,7 @@ started together does not ask together.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,6 +22,8 @@ from tenant_security.trust.chain import NOTHING_SEEN, read_header, verify_chain
 from tenant_security.trust.refusal import Part, RevokedError, SnapshotRefusedError, WholeNeededError
 from tenant_security.wire.service_env import ServiceCredentials
 
+_FIRST_PAUSES_S: Final = (0.2, 5.0)
+"""Between two attempts to load for the first time: the first pause, and the longest."""
 _JITTER: Final = 0.1
 
 
@@ -107,6 +110,27 @@ class DirectoryRefresher:
             except SnapshotRefusedError:
                 if not recalled:
                     raise
+
+    async def load_until_good(self, stop: asyncio.Event, failed: Callable[[str | None], None]) -> bool:
+        """Load, and try again until there is something good to start with. Returns False when told to stop before.
+
+        ``failed`` hears each time what was wrong, unless what was asked may have been told to stop as well.
+        """
+        pause_s, most_s = _FIRST_PAUSES_S
+        while True:
+            try:
+                await self.load()
+            except SnapshotRefusedError:
+                if not stop.is_set():
+                    failed(self.state.last_error)
+            else:
+                return True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await stop.wait()
+            if stop.is_set():
+                return False
+            pause_s = min(pause_s * 2, most_s)
 
     async def refresh_now(self) -> bool:
         """Read the snapshot again, at a signal or on a timer, and return whether it was good."""

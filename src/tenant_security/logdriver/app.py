@@ -48,11 +48,9 @@ from tenant_security.service.run import Background, Signals, until
 from tenant_security.sinks.catalog import open_sink
 from tenant_security.sinks.sink import SinkContext
 from tenant_security.spool.disk import open_locked
-from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire.service_env import ServiceCredentials
 from tenant_security.wire.sinks.stdout import StdoutSinkConfig
 
-_FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 _REPLAY_LOOK_S: Final = 2.0
 _APPLY_AGAIN_S: Final = 5.0
 _REPORT_EVERY_S: Final = 60.0
@@ -202,7 +200,7 @@ class Logdriver:
         log.info("logdriver starting", version=__version__, ops=ops.port, spool=str(settings.spool_directory))
         await ops.start()
         background.start(ops.run())
-        if await self._first_load(refresher):
+        if await refresher.load_until_good(self._signals.stop, self._tell_unloaded):
             self._begin(refresher.current)
             writing = background.start(spool.run())
             await apply()
@@ -271,22 +269,8 @@ class Logdriver:
             return NatsIntake(settings.event_transport, settings.nats_credentials, means)
         return Intake(settings.producers, means)
 
-    async def _first_load(self, refresher: DirectoryRefresher) -> bool:
-        """Try until the first snapshot is good. Returns False when told to stop before."""
-        pause, most = _FIRST_LOAD_RETRY_S
-        while True:
-            try:
-                await refresher.load()
-            except SnapshotRefusedError:
-                if self._signals.stop.is_set():  # what it asks may have been stopped as well
-                    return False
-                self._log.error("the tenants could not be loaded; trying again", reason=refresher.state.last_error)
-            else:
-                return True
-            await until(self._signals.stop, pause)
-            if self._signals.stop.is_set():
-                return False
-            pause = min(pause * 2, most)
+    def _tell_unloaded(self, reason: str | None) -> None:
+        self._log.error("the tenants could not be loaded; trying again", reason=reason)
 
     async def _reload(self, refresher: DirectoryRefresher) -> None:
         await self._reloading.renew()

@@ -55,7 +55,6 @@ from tenant_security.service.ray import RayIds
 from tenant_security.service.reloading import Reloading
 from tenant_security.service.run import Background, Signals, until
 from tenant_security.service.tls import OwnTls
-from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire.kms_check import CheckReport
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -64,7 +63,6 @@ _FLUSH_S: Final = 3.0
 """How long the last events may take to leave when the proxy stops, if anybody fetches them."""
 _REPLACED_FLUSH_S: Final = 30.0
 """The same where another process serves already, so that nothing waits for this one."""
-_FIRST_LOAD_RETRY_S: Final = (0.2, 5.0)
 
 
 class OpenOutbound(Protocol):
@@ -406,25 +404,15 @@ class Proxy:
 
     async def _first_load(self, refresher: DirectoryRefresher) -> bool:
         """Try until the first snapshot is good. Returns False when told to stop before."""
-        pause, most = _FIRST_LOAD_RETRY_S
-        while True:
-            try:
-                await refresher.load()
-            except SnapshotRefusedError:
-                if self._signals.stop.is_set():  # what it asks may have been stopped as well
-                    return False
-                self._log.error("the tenants could not be loaded; trying again", reason=refresher.state.last_error)
-            else:
-                if refresher.state.remembered:
-                    self._log.warning(
-                        "the broker gives nothing good; serving with what was kept of it",
-                        reason=refresher.state.last_error,
-                    )
-                return True
-            await until(self._signals.stop, pause)
-            if self._signals.stop.is_set():
-                return False
-            pause = min(pause * 2, most)
+        loaded = await refresher.load_until_good(self._signals.stop, self._tell_unloaded)
+        if refresher.state.remembered:
+            self._log.warning(
+                "the broker gives nothing good; serving with what was kept of it", reason=refresher.state.last_error
+            )
+        return loaded
+
+    def _tell_unloaded(self, reason: str | None) -> None:
+        self._log.error("the tenants could not be loaded; trying again", reason=reason)
 
     async def _reload(self, refresher: DirectoryRefresher) -> None:
         await self._reloading.renew()

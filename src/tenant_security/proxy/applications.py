@@ -17,6 +17,7 @@ import structlog
 from tenant_security.errors import Code, SettingsError, TenantSecurityError
 from tenant_security.service.api_key import SCHEME, ApiKeys
 from tenant_security.service.metrics import Metrics
+from tenant_security.service.stamps import stamp
 from tenant_security.wire.applications import (
     Application,
     ApplicationsFile,
@@ -136,7 +137,7 @@ class Gate:
             "key",
         )
         self._applications = Applications(None if file is None else _read(file))
-        self._stamp = _stamp(file)
+        self._stamp = stamp(file)
 
     def who(self, authorization: bytes | None) -> Application:
         """Find out who asks."""
@@ -175,19 +176,19 @@ class Gate:
         """Read the file again; one that cannot be used changes nothing."""
         if self._file is None:
             return
-        stamp = await asyncio.to_thread(_stamp, self._file)
+        now = await asyncio.to_thread(stamp, self._file)
         self._applications = Applications(await asyncio.to_thread(_read, self._file))
         known = {application.name for application in self._applications.all}
         self._buckets = {name: bucket for name, bucket in self._buckets.items() if name in known}
         self._used = {at: when for at, when in self._used.items() if at[0] in known}
-        self._stamp = stamp
+        self._stamp = now
 
     async def follow(self, log: structlog.typing.FilteringBoundLogger, look_s: float = _LOOK_S) -> None:
         """Look at the file from time to time, until cancelled."""
         tried = self._stamp
         while self._file is not None:
             await asyncio.sleep(look_s)
-            now = await asyncio.to_thread(_stamp, self._file)
+            now = await asyncio.to_thread(stamp, self._file)
             if now not in (self._stamp, tried):
                 tried = now
                 await self.renew_and_say(log)
@@ -228,14 +229,6 @@ def _read(path: Path) -> ApplicationsFile:
         raise SettingsError([f"TSP_APPLICATIONS_FILE: {path} cannot be read: {refused.strerror}"]) from None
     except WrongFileError as wrong:
         raise SettingsError([f"TSP_APPLICATIONS_FILE: {path} cannot be used: {wrong}"]) from None
-
-
-def _stamp(path: Path | None) -> object:
-    try:
-        status = path.stat() if path is not None else None
-    except OSError:
-        return None
-    return None if status is None else (status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 def _forbidden(message: str) -> TenantSecurityError:

@@ -6,38 +6,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.proxy.event_port import DONE, EventPort, not_lent
 from tenant_security.proxy.outbox import EventQueue
 from tenant_security.service.api_key import ApiKeys
-from tenant_security.service.http import (
-    ClientGoneError,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    error_reply,
-    header,
-    path_of,
-    read_body,
-    send_reply,
-    unknown_route,
-    wrong_method,
-)
-from tenant_security.wire.event_feed import (
-    ACKNOWLEDGE_PATH,
-    LEASE_PATH,
-    REQUEST_BYTES,
-    WAIT_PATH,
-    Acknowledgement,
-    LeasedEvents,
-    LeaseRequest,
-    decode_request,
-)
-from tenant_security.wire.proxy_api import NULL
+from tenant_security.service.http import Receive, Reply
+from tenant_security.wire.event_feed import Acknowledgement, LeasedEvents, LeaseRequest
 
 ACKNOWLEDGE_WITHIN_S: Final = 30.0
 """How long a logdriver may take to make a batch safe before somebody else gets it."""
-
 
 _MOST_COLLECTORS: Final = 64
 
@@ -49,8 +25,8 @@ class _Collector(NamedTuple):
     batches: set[int]
 
 
-class EventFeed:
-    """The ASGI application on the events port. Logdrivers present the API key: they share the proxy's env file."""
+class EventFeed(EventPort):
+    """The events port of one process: what is in its outbox."""
 
     def __init__(
         self,
@@ -60,35 +36,11 @@ class EventFeed:
         *,
         acknowledge_within_s: float = ACKNOWLEDGE_WITHIN_S,
     ) -> None:
+        super().__init__(api_keys)
         self._outbox = outbox
-        self._api_keys = api_keys
         self._instance = instance
         self._within_s = acknowledge_within_s
         self._collectors: dict[str, _Collector] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        try:
-            reply = await self._answer(scope, receive)
-        except TenantSecurityError as fault:
-            reply = error_reply(fault)
-        except ClientGoneError:
-            return
-        await send_reply(send, reply)
-
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        self._api_keys.check(header(scope, b"authorization"))
-        path = path_of(scope)
-        if path not in (LEASE_PATH, ACKNOWLEDGE_PATH, WAIT_PATH):
-            raise unknown_route()
-        if scope["method"] != "POST":
-            return wrong_method("POST")
-        body = await read_body(scope, receive, REQUEST_BYTES)
-        if path == LEASE_PATH:
-            return await self._lease(decode_request(LeaseRequest, body), receive)
-        if path == WAIT_PATH:
-            return await self._wait(decode_request(LeaseRequest, body))
-        return self._acknowledge(decode_request(Acknowledgement, body))
 
     def _resume(self, request: LeaseRequest) -> None:
         """Take back at once what a collector was lent before it was started again."""
@@ -102,7 +54,8 @@ class EventFeed:
                 del self._collectors[next(iter(self._collectors))]
             self._collectors[request.collector] = _Collector(request.session, set())
 
-    async def _lease(self, request: LeaseRequest, receive: Receive) -> Reply:
+    async def lease(self, request: LeaseRequest, _authorization: str, receive: Receive, /) -> Reply:
+        """Hand a batch out, waiting for one as long as asked and as the client stays."""
         if request.collector:
             self._resume(request)
         lending = asyncio.ensure_future(self._outbox.lend(request.most))
@@ -131,20 +84,17 @@ class EventFeed:
         for collector in self._collectors.values():
             collector.batches.discard(number)
 
-    async def _wait(self, request: LeaseRequest) -> Reply:
+    async def wait(self, request: LeaseRequest, _authorization: str, /) -> None:
+        """Wait until there are events, at most as long as asked."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(request.wait_millis / 1000):
                 await self._outbox.filled()
-        return Reply(200, NULL)
 
-    def _acknowledge(self, request: Acknowledgement) -> Reply:
+    async def acknowledge(self, request: Acknowledgement, _authorization: str, /) -> Reply:
+        """Forget a batch."""
         if request.instance != self._instance or not self._outbox.acknowledge(request.batch):
-            raise TenantSecurityError(
-                Code.INVALID_REQUEST_BODY,
-                "This batch is not lent: it was acknowledged already, or too late, or by another proxy's number",
-                http_status=409,
-            )
-        return Reply(200, NULL)
+            raise not_lent()
+        return DONE
 
 
 async def _left(receive: Receive) -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from tenant_security.secret import Secret
 from tenant_security.service.logs import log_level, set_log_level
+from tenant_security.service.stamps import stamp
 from tenant_security.wire.service_env import parse_env
 
 UseKeys = Callable[[Sequence[Secret[str]]], object]
@@ -41,13 +42,13 @@ class Reloading:
         self._log: Final = log
         self._level: Final = level
         self._use_keys: Final = use_keys
-        self._stamp = _stamp(self._file)
+        self._stamp = stamp(self._file)
 
     async def renew(self) -> None:
         """Read the file again and use what it says."""
         if self._file is None:
             return
-        self._stamp = await asyncio.to_thread(_stamp, self._file)
+        self._stamp = await asyncio.to_thread(stamp, self._file)
         try:
             named = await asyncio.to_thread(_read, self._file)
             keys = _keys(named) if self._use_keys is not None else []
@@ -66,7 +67,7 @@ class Reloading:
         """Look at the file from time to time, until cancelled."""
         while self._file is not None:
             await asyncio.sleep(look_s)
-            if await asyncio.to_thread(_stamp, self._file) != self._stamp:
+            if await asyncio.to_thread(stamp, self._file) != self._stamp:
                 await self.renew()
 
 
@@ -92,11 +93,3 @@ def _level(named: dict[str, str], otherwise: int) -> int:
         return log_level(named["RUST_LOG"]) if named.get("RUST_LOG") else otherwise
     except ValueError as wrong:
         raise ValueError(f"names a RUST_LOG that is none: {wrong}") from None
-
-
-def _stamp(path: Path | None) -> object:
-    try:
-        status = path.stat() if path is not None else None
-    except OSError:
-        return None
-    return None if status is None else (status.st_mtime_ns, status.st_ino, status.st_size)

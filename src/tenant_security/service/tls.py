@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from tenant_security.errors import SettingsError
+from tenant_security.service.stamps import stamp
 
 _LOOK_S: Final = 15.0
 """How often the files are looked at. Units: seconds."""
@@ -50,7 +51,7 @@ class TlsFiles(NamedTuple):
 
     def stamps(self) -> tuple[object, ...]:
         """What changes when a file does. Blocks."""
-        return tuple(_stamp(path) for path in self if path is not None)
+        return tuple(stamp(path) for path in self if path is not None)
 
 
 def tls_files(certificate: Path | None, key: Path | None, authorities: Path | None, prefix: str) -> TlsFiles | None:
@@ -120,14 +121,6 @@ class OwnTls:
             if now not in (self._seen, tried):
                 await self.renew()
                 tried = now
-
-
-def _stamp(path: Path) -> object:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _no_passphrase() -> str:
