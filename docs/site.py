@@ -31,6 +31,7 @@ SECTIONS = {
         "kubernetes",
         "settings",
         "metrics",
+        "logs",
         "workers",
         "kms-calls",
         "tls",
