@@ -13,7 +13,7 @@ from tenant_security.cli.explain import explained
 from tenant_security.cli.link import AtOptions, Columns, Json, Session, show, talk, when
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import edek
-from tenant_security.wire.secret_export import exported
+from tenant_security.wire.secret_export import ExportedSecret, exported, imported
 
 app = App(
     name="secrets",
@@ -100,17 +100,19 @@ def export(out: Path, /, *, at: AtOptions, tenant: list[str] | None = None) -> N
 
 @app.command(name="import")
 def import_(file: Path, /, *, at: AtOptions) -> None:
-    """Bring the tenant secrets of a proxy's file (TSP_TENANT_SECRETS_FILE) to the broker, numbers and states kept.
+    """Bring tenant secrets to the broker, numbers and states kept: a proxy's file, an export, the original's backup.
 
-    Stop the proxies that use the file first. What is there already stays, so it can be run again.
+    Their tenants and KMS configs must be there, with their numbers. Stop the proxies that use a proxy's file first.
+    What is there already stays, so it can be run again.
 
     Parameters
     ----------
     file
-        The SQLite file.
+        A proxy's TSP_TENANT_SECRETS_FILE (SQLite), or a JSON array such as "secrets export" writes and a backup of the
+        original broker has.
     """
     with explained():
-        rows = _rows(file)
+        rows = _records(file) if file.exists() and _is_json(file) else _rows(file)
 
     async def work(session: Session) -> int:
         added = 0
@@ -125,6 +127,19 @@ def import_(file: Path, /, *, at: AtOptions) -> None:
 
     added = talk(at, work)
     print(f"{added} secrets were brought to the broker; {len(rows) - added} were there already.")
+
+
+def _is_json(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(64).lstrip().startswith(b"[")
+
+
+def _records(file: Path) -> list[api.ImportedSecret]:
+    """Read an export. Raises: ValueError that says what is wrong with it."""
+    try:
+        return [imported(each) for each in msgspec.json.decode(file.read_bytes(), type=list[ExportedSecret])]
+    except (msgspec.DecodeError, ValueError) as broken:
+        raise ValueError(f"{file} is no export of tenant secrets: {broken}") from None
 
 
 def _rows(file: Path) -> list[api.ImportedSecret]:

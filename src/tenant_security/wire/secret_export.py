@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from tenant_security.wire.broker_api import TenantSecret
+from tenant_security.wire.broker_api import ImportedSecret, TenantSecret
 
 _MIGRATION: Final = {"current": 1, "needs-migration": 2}
 _ROTATION: Final = {"current": 1, "in-rotation": 2, "archived": 3}
@@ -56,4 +56,31 @@ def exported(secret: TenantSecret) -> ExportedSecret:
         secret_type=_TYPE[secret.type],
         created=secret.created,
         updated=secret.updated,
+    )
+
+
+def imported(record: ExportedSecret) -> ImportedSecret:
+    """Return what a broker keeps of an exported secret.
+
+    Raises: ValueError for a record with a number that nothing stands for, or that no broker takes.
+    """
+    kinds, rotations = ({number: name for name, number in each.items()} for each in (_TYPE, _ROTATION))
+    kind, rotation = kinds.get(record.secret_type), rotations.get(record.rotation_status)
+    if kind is None or rotation is None:
+        raise ValueError(
+            f"secret {record.tenant_secret_id} has type {record.secret_type} and rotation status "
+            f"{record.rotation_status}, which are not known here"
+        )
+    return msgspec.convert(
+        {
+            "number": record.tenant_secret_id,
+            "tenant": record.tenant_provided_id,
+            "type": kind,
+            "path": record.secret_path,
+            "config": record.kms_config_id,
+            "encrypted": record.encrypted_secret,
+            "rotation": rotation,
+            "created": record.created,
+        },
+        ImportedSecret,
     )

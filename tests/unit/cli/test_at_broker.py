@@ -148,6 +148,42 @@ async def test_a_file_of_secrets_is_brought_with_its_numbers(desk, capsys):
     assert found == {1: "archived", 2: "in-rotation", 3: "current"}
 
 
+async def test_an_export_or_a_backup_of_the_original_is_brought_with_its_numbers(desk, capsys):
+    await desk.run(tenant.add, "a")
+    await desk.run(kms_configs.add, desk.file("kms.json", local("a")), tenant="a", primary=True)
+    record = {
+        "tenantProvidedId": "a",
+        "numericId": 4711,
+        "tenantSecretId": 4711,
+        "id": "6d0b4c1e-8f0f-4a55-9f57-0f3f4e6b9a01",
+        "secretFingerprint": base64.b64encode(bytes(32)).decode(),
+        "secretPath": "customers",
+        "kmsConfigId": 1,
+        "migrationStatus": 1,
+        "encryptedSecret": base64.b64encode(edek.encode(EncryptedDek(b"wrapped", 1))).decode(),
+        "rotationStatus": 1,
+        "secretType": 2,
+        "created": 1_700_000_000_000,
+        "updated": 1_700_000_000_000,
+    }
+    backup = desk.directory / "backup.json"
+    backup.write_text(json.dumps([record, {**record, "tenantSecretId": 12, "secretPath": "x", "rotationStatus": 3}]))
+    await desk.run(secrets.import_, backup)
+    assert "2 secrets were brought" in capsys.readouterr().out
+    await desk.run(secrets.export, desk.directory / "again.json")
+    again = {each["tenantSecretId"]: each for each in json.loads((desk.directory / "again.json").read_text())}
+    kept = ("tenantProvidedId", "tenantSecretId", "secretPath", "kmsConfigId", "encryptedSecret", "created")
+    assert {name: again[4711][name] for name in kept} == {name: record[name] for name in kept}
+    assert again[12]["rotationStatus"] == 3
+    await desk.run(secrets.import_, desk.directory / "again.json")
+    assert "0 secrets were brought" in capsys.readouterr().out
+
+    backup.write_text(json.dumps([{**record, "rotationStatus": 9}]))
+    with pytest.raises(SystemExit):
+        await desk.run(secrets.import_, backup)
+    assert "which are not known here" in capsys.readouterr().err
+
+
 YAML = """
 vendor: acme
 configs:
