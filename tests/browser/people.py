@@ -14,13 +14,16 @@ DESKTOP, PHONE = (1280, 860), (390, 844)
 class Person:
     """One person's browser."""
 
-    def __init__(self, browser: Browser, url: str, *, dark: bool = False, size: tuple[int, int] = DESKTOP) -> None:
+    def __init__(
+        self, browser: Browser, url: str, *, dark: bool = False, size: tuple[int, int] = DESKTOP, **more: Any
+    ) -> None:
         self.url = url
         self.context: BrowserContext = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if dark else "light",
             accept_downloads=True,
             base_url=url,
+            **more,
         )
         self.context.set_default_timeout(30_000)
         self.page: Page = self.context.new_page()

@@ -88,8 +88,16 @@ class Stack:
         self.port = free_port()
         self.url = f"http://localhost:{self.port}"
         self.database = directory / "broker.db"
+        self.clock = directory / "clock"
+        self.step_clock(0)
         self._processes: list[Process] = []
         self._base = {name: value for name, value in os.environ.items() if not name.startswith(("TSP_", "BROKER_"))}
+
+    def step_clock(self, ahead_ms: int) -> None:
+        """Let the broker's clock be ahead of this machine's."""
+        written = self.clock.with_suffix(".new")
+        written.write_text(str(ahead_ms))
+        written.replace(self.clock)
 
     def start_broker(self, **settings: str) -> Process:
         environ = {
@@ -101,6 +109,7 @@ class Stack:
             "BROKER_PUBLIC_URL": self.url,
             "BROKER_SETUP_TOKEN": SETUP_TOKEN,
             "BROKER_OPS_BIND_ADDRESS": "127.0.0.1:0",
+            "CLOCK_FILE": str(self.clock),
             **settings,
         }
         broker = Process([sys.executable, "-m", "tests.browser.broker_process"], environ, self.directory / "broker.log")
@@ -133,11 +142,11 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running_stack(directory: Path) -> Iterator[Stack]:
+def running_stack(directory: Path, **settings: str) -> Iterator[Stack]:
     """A broker that serves while the block lasts."""
     stack = Stack(directory)
     try:
-        stack.start_broker()
+        stack.start_broker(**settings)
         yield stack
     finally:
         stack.stop()

@@ -172,8 +172,15 @@ async def _watch(database: Database, observed: Observed) -> None:
 class BrokerDaemon:
     """One broker process. Build it, then :meth:`run` it once."""
 
-    def __init__(self, settings: BrokerSettings, log: structlog.typing.FilteringBoundLogger, signals: Signals) -> None:
-        """Open the listening socket. Raises: SettingsError."""
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        log: structlog.typing.FilteringBoundLogger,
+        signals: Signals,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        """Open the listening socket. Units: ``clock`` Unix milliseconds. Raises: SettingsError."""
+        self._clock: Final = clock
         self._settings: Final = settings
         self._log: Final = log
         self._signals: Final = signals
@@ -190,11 +197,11 @@ class BrokerDaemon:
     async def run(self, on_ready: Callable[[int], None] = lambda _port: None) -> None:
         """Bring the database up to date and serve until a signal. ``on_ready`` is told the port."""
         async with (
-            Database(self._settings.database_url, now_ms) as database,
+            Database(self._settings.database_url, self._clock) as database,
             Outbound(_PROVIDERS, egress=self._settings.egress_allow) as outbound,
         ):
             await self._prepare(database)
-            broker = Broker(database, now_ms, self._log, self._web(outbound))
+            broker = Broker(database, self._clock, self._log, self._web(outbound))
             limits = EdgeLimits(connections=self._settings.most_connections, body_bytes=BODY_CAP_BYTES)
             server = HttpServer(
                 application(broker),

@@ -139,9 +139,10 @@ class SignInApi(Controller):
         code: FromQuery[str | None] = None,
         given_state: Annotated[str | None, QueryParameter(name="state")] = None,
         iss: FromQuery[str | None] = None,
+        error: FromQuery[str | None] = None,
     ) -> Response[Any]:
         """Where an organisation's provider sends the browser back to."""
-        came = sign_on.Came(code, given_state, iss, request.cookies.get(sign_on.COOKIE))
+        came = sign_on.Came(code, given_state, iss, request.cookies.get(sign_on.COOKIE), error)
         led = await sign_on.finish(broker, came, lambda place: origin(request, broker, "sso", place))
         cookies = [_sign_on_cookie("")]
         if led.token is not None:
@@ -234,6 +235,7 @@ def describe(somebody: Somebody, now_ms: int) -> api.Session:
     return api.Session(
         person=api.Who(session.person, session.email, session.name),
         method=session.method,
+        now=now_ms,
         created=session.created_ms,
         expires=session.expires_ms,
         idle_expires=min(session.expires_ms, max(now_ms, session.seen_ms) + sessions.IDLE_MS),

@@ -55,6 +55,7 @@ class Session(_Said, frozen=True):
 
     person: Who
     method: Method
+    now: int
     created: int
     expires: int
     idle_expires: int

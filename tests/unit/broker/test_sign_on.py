@@ -166,7 +166,7 @@ async def test_another_providers_answer_and_a_refusal_there_are_refused(town, pr
     browser.cookies = kept
     state = parse_qs(urlsplit(url).query)["state"][0]
     path = f"https://x/api/1/sign-in/sso/return?error=access_denied&state={state}"
-    assert await come_back(browser, path) == "/sign-in?problem=sso-failed"
+    assert await come_back(browser, path) == "/sign-in?problem=sso-refused"
 
 
 @pytest.mark.usefixtures("ann")

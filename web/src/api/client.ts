@@ -20,13 +20,19 @@ interface Hooks {
     /** Asks the person to prove who they are; resolves to whether they did. */
     proveAgain: () => Promise<boolean>;
     signedOut: () => void;
+    answered: () => void;
 }
 
-const hooks: Hooks = { proveAgain: () => Promise.resolve(false), signedOut: () => undefined };
+const hooks: Hooks = { proveAgain: () => Promise.resolve(false), signedOut: () => undefined, answered: () => undefined };
 
 /** Say what happens when the broker wants a new proof, or knows the session no more. */
-export function onRefusal(set: Hooks): void {
+export function onRefusal(set: Pick<Hooks, "proveAgain" | "signedOut">): void {
     Object.assign(hooks, set);
+}
+
+/** Say what happens after every request that was granted. */
+export function onAnswer(answered: () => void): void {
+    hooks.answered = answered;
 }
 
 type Query = Record<string, string | number | boolean | null | undefined>;
@@ -77,6 +83,7 @@ async function ask<T>(method: string, to: string, body: unknown, asking: Asking 
         throw new ApiError(0, "The broker cannot be reached. Check the network, then try again.", "unreachable", 0);
     }
     if (answer.ok) {
+        hooks.answered();
         const text = await answer.text();
         return (text === "" ? undefined : JSON.parse(text)) as T;
     }

@@ -22,6 +22,8 @@ export interface Organisation {
 export interface Session {
     person: { id: string; email: string; name: string };
     method: "passkey" | "passphrase" | "sso";
+    /** The broker's own time. */
+    now: number;
     created: number;
     expires: number;
     idleExpires: number;

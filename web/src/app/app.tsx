@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 
+import { withQuery } from "../api/client.ts";
 import type { Organisation } from "../api/types.ts";
 import { AccountPage } from "../pages/account/account.tsx";
 import { ApiDocsPage } from "../pages/account/api-docs.tsx";
@@ -35,7 +36,7 @@ import { Frame, Narrow } from "./frame.tsx";
 import { Identity } from "./identity.tsx";
 import { InOrganisation, useHere } from "./org.tsx";
 import { match, navigate, usePlace } from "./router.ts";
-import { firstHome, homeOf, loadSession, session } from "./session.ts";
+import { firstHome, hasEnded, homeOf, loadSession, session } from "./session.ts";
 import { useStore } from "./store.ts";
 
 type Page = (parts: Record<string, string>) => ComponentChildren;
@@ -111,7 +112,7 @@ function SignedIn({ path }: { path: string }) {
         if (signedIn === undefined) {
             void loadSession();
         } else if (signedIn === null) {
-            navigate(path === "/" ? "/sign-in" : `/sign-in?next=${encodeURIComponent(path)}`, "replace");
+            navigate(withQuery("/sign-in", { next: path === "/" ? null : path, problem: hasEnded() ? "session-ended" : null }), "replace");
         } else if (path === "/") {
             navigate(firstHome(signedIn), "replace");
         }

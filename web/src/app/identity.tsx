@@ -15,6 +15,7 @@ import { Dialog } from "../ui/dialog.tsx";
 import { Form, SecretField, TextField } from "../ui/fields.tsx";
 import { Button } from "../ui/parts.tsx";
 import { session } from "./session.ts";
+import { goToSso } from "./sso.ts";
 import { Store, useStore } from "./store.ts";
 import { keys, unlock } from "./vault.ts";
 
@@ -63,9 +64,19 @@ export async function myKeys(): Promise<AdminKeys> {
     return keys.value;
 }
 
+/** Go to the sign-on that this session came from. No organisation but that one is available to it. */
+async function proveBySso(): Promise<void> {
+    const from = session.value?.organisations.find((each) => each.available);
+    if (from === undefined) {
+        throw new Error("You belong to no organisation of this session any more. Sign out, then in again.");
+    }
+    await goToSso(from.vendor, from.tenant, location.pathname, true);
+}
+
 export function Identity() {
     const asked = useStore(wanted);
-    return asked === null ? null : <Asking asked={asked} />;
+    const signedIn = useStore(session);
+    return asked === null || !signedIn ? null : <Asking asked={asked} />;
 }
 
 function Asking({ asked }: { asked: Wanted }) {
@@ -108,7 +119,19 @@ function Asking({ asked }: { asked: Wanted }) {
     return (
         <Dialog title="Confirm that it is you" close={() => asked.done(false)}>
             <p class="muted">{asked.why}</p>
-            {byText ? (
+            {bySso && asked.proof ? (
+                <div class="stack">
+                    <p class="small muted">You came by single sign-on, so it is your organisation's sign-on that proves it. You come back to this page; what you have typed into it is lost.</p>
+                    <Button look="primary" block act={proveBySso}>
+                        Confirm by single sign-on
+                    </Button>
+                    <div class="row end">
+                        <Button look="quiet" act={() => asked.done(false)}>
+                            Cancel
+                        </Button>
+                    </div>
+                </div>
+            ) : byText ? (
                 <Form
                     send={byPassphrase}
                     action="Confirm"
@@ -151,11 +174,6 @@ function Asking({ asked }: { asked: Wanted }) {
                         </Button>
                     </div>
                 </div>
-            )}
-            {bySso && asked.proof && (
-                <p class="small muted">
-                    You came by single sign-on. If you have no passkey here, sign out and in again to prove who you are.
-                </p>
             )}
         </Dialog>
     );

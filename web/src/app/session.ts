@@ -9,6 +9,8 @@ import { Store } from "./store.ts";
 /** undefined: not known yet; null: nobody. */
 export const session = new Store<Session | null | undefined>(undefined);
 
+let ended = false;
+
 /** Ask the broker who is signed in. */
 export async function loadSession(): Promise<void> {
     try {
@@ -16,12 +18,25 @@ export async function loadSession(): Promise<void> {
         session.set(await api.get<Session>("/api/1/session", { plain: true }));
     } catch (failure) {
         if (failure instanceof ApiError && failure.status === 401) {
-            await forget();
-            session.set(null);
+            sessionEnded();
             return;
         }
         throw failure;
     }
+}
+
+/** Nobody is signed in any more, without having asked for it. */
+export function sessionEnded(): void {
+    void forget();
+    ended ||= Boolean(session.value);
+    session.set(null);
+}
+
+/** Whether a session ended by itself since this was last asked. */
+export function hasEnded(): boolean {
+    const said = ended;
+    ended = false;
+    return said;
 }
 
 export async function signOut(): Promise<void> {
@@ -34,10 +49,7 @@ export async function signOut(): Promise<void> {
 export function installRefusals(proveAgain: () => Promise<boolean>): void {
     onRefusal({
         proveAgain,
-        signedOut: () => {
-            void forget();
-            session.set(null);
-        },
+        signedOut: sessionEnded,
     });
 }
 
@@ -52,7 +64,10 @@ export function firstHome(signedIn: Session): string {
     const last = localStorage.getItem("last-organisation");
     const open = signedIn.organisations.filter((each) => each.available);
     const found = open.find((each) => homeOf(each) === last) ?? open[0];
-    return found === undefined ? "/account" : homeOf(found);
+    if (found === undefined) {
+        return signedIn.organisations.length > 0 ? "/organisations" : "/account";
+    }
+    return homeOf(found);
 }
 
 export function rememberHome(home: string): void {

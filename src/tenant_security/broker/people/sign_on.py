@@ -8,6 +8,7 @@ address no longer counts, because providers give addresses away again.
 
 import base64
 import hmac
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
@@ -38,6 +39,7 @@ RETURN_PATH: Final = "/api/1/sign-in/sso/return"
 LIFE_MS: Final = 10 * 60_000
 _DEADLINE_S: Final = 10.0
 _VERIFIER_BYTES: Final = 48
+_ERROR: Final = re.compile(r"[a-z_]{1,64}")
 _NONE: Final = "there is no such organisation, or it has no single sign-on"
 
 
@@ -55,6 +57,8 @@ class Came(NamedTuple):
     state: str | None
     issuer: str | None
     cookie: str | None
+    error: str | None = None
+    """The provider's own word for why it sends no code."""
 
 
 class Led(NamedTuple):
@@ -198,8 +202,11 @@ async def _identified(broker: Broker, came: Came, ceremony: Ceremony) -> tuple[I
     state = _word(broker.web, "state", ceremony)
     if came.state is None or not hmac.compare_digest(came.state.encode(), state.encode()):
         raise SignOnError("sso-failed", "the state is not the one that this browser took along")
+    if came.error is not None:
+        said = came.error if _ERROR.fullmatch(came.error) else "something that is no error's name"
+        raise SignOnError("sso-refused", f"the provider says {said!r}: the person was refused there, or turned back")
     if not came.code:
-        raise SignOnError("sso-failed", "the provider sent no code: the person was refused there, or turned back")
+        raise SignOnError("sso-failed", "the provider sent neither a code nor an error")
     async with broker.database.read() as connection:
         where = await _organisation(connection, ceremony)
         row = await _row(connection, where)

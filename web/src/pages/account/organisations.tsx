@@ -1,8 +1,9 @@
 /** Every organisation that the person belongs to. */
 
 import { homeOf, session } from "../../app/session.ts";
+import { goToSso } from "../../app/sso.ts";
 import { useStore } from "../../app/store.ts";
-import { Badge, Card, Empty, Link, PageHead } from "../../ui/parts.tsx";
+import { Badge, Button, Card, Empty, Link, PageHead } from "../../ui/parts.tsx";
 
 export function OrganisationsPage() {
     const organisations = useStore(session)?.organisations ?? [];
@@ -26,8 +27,9 @@ export function OrganisationsPage() {
                                 <span class="strong">{each.tenantName ?? each.vendorName}</span>
                             )}
                             <span class="muted small">{each.tenant === null ? "vendor" : `at ${each.vendorName}`}</span>
-                            {!each.available && <span class="small">{each.ssoRequired ? "It wants its own single sign-on: sign out, then in again by it." : "This session was begun for another organisation."}</span>}
+                            {!each.available && <span class="small">{each.ssoRequired ? "It wants its own single sign-on." : "This session was begun for another organisation."}</span>}
                         </div>
+                        {!each.available && each.ssoRequired && <Button act={() => goToSso(each.vendor, each.tenant, homeOf(each))}>Go on by single sign-on</Button>}
                         <Badge>{each.role}</Badge>
                     </div>
                 ))}

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 
 import { api, ApiError } from "../../api/client.ts";
 import { useHere } from "../../app/org.tsx";
+import { ssoAddress } from "../../app/sso.ts";
 import { useLoad } from "../../app/store.ts";
 import { httpsAddress } from "../../kms/model.ts";
 import { ask } from "../../ui/dialog.tsx";
@@ -39,17 +40,17 @@ export function SsoCard() {
             <p class="muted">
                 Let people sign in with your own identity provider (OpenID Connect). Their keys stay their own: a provider can let somebody in, and sign nothing in their name.
             </p>
-            <Show of={settings}>{(known) => (isOwner ? <Edit key={known?.issuer} known={known} base={base} reload={settings.reload} /> : <p>{known ? `On, with ${known.issuer}.` : "Off."}</p>)}</Show>
+            <Show of={settings}>{(known) => (isOwner ? <Edit key={known?.issuer} known={known} base={base} at={ssoAddress(of.vendor, of.tenant)} reload={settings.reload} /> : <p>{known ? `On, with ${known.issuer}.` : "Off."}</p>)}</Show>
         </Card>
     );
 }
 
-function Edit({ known, base, reload }: { known: Settings | null; base: string; reload: () => void }) {
+function Edit({ known, base, at, reload }: { known: Settings | null; base: string; at: string; reload: () => void }) {
     const [issuer, setIssuer] = useState(known?.issuer ?? "");
     const [clientId, setClientId] = useState(known?.clientId ?? "");
     const [secret, setSecret] = useState("");
     const [required, setRequired] = useState(known?.required ?? false);
-    const redirect = known?.redirectUri ?? `${location.origin}/sign-in/sso/return`;
+    const redirect = known?.redirectUri ?? `${location.origin}/api/1/sign-in/sso/return`;
     const save = async () => {
         await api.put(`${base}/sso`, { issuer: issuer.trim(), clientId: clientId.trim(), required, ...(secret === "" ? {} : { clientSecret: secret }) });
         toast("Saved.");
@@ -85,6 +86,14 @@ function Edit({ known, base, reload }: { known: Settings | null; base: string; r
                     <code class="break">{redirect}</code> <CopyButton text={redirect} what="Redirect address" />
                 </div>
             </div>
+            {known !== null && (
+                <div class="field">
+                    <span class="label">Where your people sign in, for a bookmark or your portal</span>
+                    <div class="row">
+                        <code class="break">{at}</code> <CopyButton text={at} what="Address" />
+                    </div>
+                </div>
+            )}
             <TextField label="Issuer" hint="Its metadata is fetched before anything is kept." placeholder="https://login.acme.example" value={issuer} set={setIssuer} wrong={issuer === "" ? null : httpsAddress(issuer)} />
             <TextField label="Client id" value={clientId} set={setClientId} />
             <SecretField label="Client secret" hint={known ? "The stored one stays when this is left empty." : undefined} value={secret} set={setSecret} />

@@ -8,6 +8,7 @@ import type { Session } from "../../api/types.ts";
 import { Narrow } from "../../app/frame.tsx";
 import { navigate, usePlace } from "../../app/router.ts";
 import { firstHome, session } from "../../app/session.ts";
+import { goToSso } from "../../app/sso.ts";
 import { unlock } from "../../app/vault.ts";
 import { type Opener, stretch } from "../../trust/keys.ts";
 import { Form, SecretField, TextField } from "../../ui/fields.tsx";
@@ -15,6 +16,8 @@ import { Button, Card, Note } from "../../ui/parts.tsx";
 import { toast } from "../../ui/toast.tsx";
 
 const PROBLEMS: Record<string, string> = {
+    "session-ended": "Your session has ended, and your keys are closed. Sign in to go on where you were.",
+    "sso-refused": "Your organisation's sign-on did not let you in. Ask whoever runs it whether you may use this, then try again.",
     "sso-failed": "Single sign-on did not work. Try again; if it keeps failing, ask an owner to check its settings.",
     "sso-not-a-member": "Your organisation's sign-on knows you, but nobody has invited you here. Ask an owner.",
     "sso-email": "Your organisation's sign-on did not vouch for your e-mail address, so we cannot tell who you are.",
@@ -35,6 +38,7 @@ export function SignIn() {
     const { query } = usePlace();
     const problem = PROBLEMS[query.get("problem") ?? ""];
     const next = query.get("next") ?? "";
+    const at = query.get("vendor") ?? "";
     return (
         <Narrow>
             <div class="stack tight">
@@ -43,7 +47,7 @@ export function SignIn() {
             </div>
             {problem && <Note tone="bad">{problem}</Note>}
             <Card>
-                <Ways next={next} done={(signedIn, opener) => enter(signedIn, opener, next)} />
+                <Ways key={at} next={next} at={at === "" ? null : { vendor: at, tenant: query.get("tenant") ?? "" }} done={(signedIn, opener) => enter(signedIn, opener, next)} />
             </Card>
             <p class="small muted">
                 No account yet? You need an invitation: ask whoever runs your organisation here for its link.
@@ -54,9 +58,15 @@ export function SignIn() {
 
 type Done = (signedIn: Session, opener: Opener | null) => Promise<void>;
 
-/** The ways to sign in, one at a time. */
-export function Ways({ next, done }: { next: string | null; done: Done }) {
-    const [way, setWay] = useState<"passkey" | "passphrase" | "sso">(passkeysWork() ? "passkey" : "passphrase");
+interface At {
+    vendor: string;
+    tenant: string;
+}
+
+/** The ways to sign in, one at a time. `at` is the organisation whose single sign-on comes first. */
+export function Ways({ next, at = null, done }: { next: string | null; at?: At | null; done: Done }) {
+    const own = passkeysWork() ? "passkey" : "passphrase";
+    const [way, setWay] = useState<"passkey" | "passphrase" | "sso">(at === null ? own : "sso");
     const byPasskey = async () => {
         const begun = await api.post<{ ceremony: string; options: object }>("/api/1/sign-in/passkey/begin", {}, { plain: true });
         const { credential, opener } = await usePasskey(begun.options);
@@ -71,7 +81,7 @@ export function Ways({ next, done }: { next: string | null; done: Done }) {
                 </Button>
             )}
             {way === "passphrase" && <ByPassphrase done={done} />}
-            {way === "sso" && <BySso next={next} />}
+            {way === "sso" && <BySso next={next} at={at} />}
             <hr />
             <div class="row between">
                 {way !== "passkey" && (
@@ -125,19 +135,11 @@ function ByPassphrase({ done }: { done: Done }) {
     );
 }
 
-function BySso({ next }: { next: string | null }) {
-    const [vendor, setVendor] = useState("");
-    const [tenant, setTenant] = useState("");
-    const send = async () => {
-        const { location: to } = await api.post<{ location: string }>(
-            "/api/1/sign-in/sso",
-            { vendor: vendor.trim(), tenant: tenant.trim() || null, next: next || "/", again: false },
-            { plain: true },
-        );
-        location.assign(to);
-    };
+function BySso({ next, at }: { next: string | null; at: At | null }) {
+    const [vendor, setVendor] = useState(at?.vendor ?? "");
+    const [tenant, setTenant] = useState(at?.tenant ?? "");
     return (
-        <Form send={send} action="Go on to your organisation" block ready={vendor !== ""}>
+        <Form send={() => goToSso(vendor.trim(), tenant.trim() || null, next ?? "/")} action="Go on to your organisation" block ready={vendor !== ""}>
             <TextField label="Vendor" hint="The vendor's id, as in your invitation." value={vendor} set={setVendor} autofocus />
             <TextField label="Tenant" hint="Your organisation's id at the vendor; nothing if you work for the vendor." optional value={tenant} set={setTenant} />
         </Form>
