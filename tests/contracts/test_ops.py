@@ -56,6 +56,8 @@ FAMILIES = {
     "tsp_shared_values": "gauge",
     "tsp_start_time_seconds": "gauge",
     "tsp_tenant_secret_paths": "gauge",
+    "tsp_tenant_secret_refusals": "counter",
+    "tsp_tenant_secret_renewals": "counter",
 }
 """Every family and its kind: dashboards and alerts name them, so a change here is a change for operators."""
 

@@ -1,6 +1,7 @@
 """A broker that lies: the proxy serves on with what is right, takes nothing that is not, and says so."""
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -13,10 +14,13 @@ from aiohttp import web
 from tenant_security.authoring import documents
 from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli.head import vouch
+from tenant_security.crypto.derive import bound_fingerprint
 from tenant_security.crypto.seal import SealingKey, Suite
+from tenant_security.crypto.signing import key_id
 from tenant_security.crypto.unseal import new_seed
 from tenant_security.testing.brokers import running_broker
 from tenant_security.testing.proxies import Use, running_proxy
+from tenant_security.trust.tenant_secrets import Place, bind
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import snapshot as words
 
@@ -32,7 +36,7 @@ class Liar:
         self.url = ""
         self.twist: Twist | None = None
         self.answer: Callable[[web.Request], AsyncIterator[bytes] | web.Response] | None = None
-        self.secrets: list[dict[str, object]] | None = None
+        self.secrets: Callable[[list[dict[str, object]]], list[dict[str, object]]] | None = None
         self.last: list[bytes] = []
         self.asked = 0
         self._session: aiohttp.ClientSession | None = None
@@ -43,8 +47,6 @@ class Liar:
             if self.answer is not None:
                 answer = self.answer(request)
                 return answer if isinstance(answer, web.Response) else await self._stream(request, answer)
-        if request.path == "/service/1/secrets" and self.secrets is not None:
-            return web.json_response({"secrets": self.secrets})
         assert self._session is not None
         query = request.rel_url.query_string
         headers = {"Authorization": request.headers["Authorization"], "Content-Type": "application/json"}
@@ -58,6 +60,8 @@ class Liar:
             if self.twist is not None:
                 lines = self.twist(lines)
                 body = b"".join(line + b"\n" for line in lines)
+        if request.path == "/service/1/secrets" and self.secrets is not None and reply.status == 200:
+            body = json.dumps({"secrets": self.secrets(json.loads(body)["secrets"])}).encode()
         return web.Response(status=reply.status, body=body, content_type="application/json")
 
     @staticmethod
@@ -363,23 +367,144 @@ async def test_a_broker_cannot_revoke_by_itself(broker, liar, proxy, tmp_path):
         assert (await proxy.ops("/ready"))[0] == 200
 
 
-async def test_a_secret_of_another_tenant_is_not_taken(broker, proxy, liar):
-    body = {"derivationType": "sha512", "secretType": "deterministic", "paths": {"p": ["d"]}}
-    assert (await proxy.call("key/derive-with-secret-path", "b", **body))[0] == 200
-    (theirs,) = await broker.run(broker.admin.every("/secrets", api.TenantSecret))
-    stored = {
-        "id": theirs.id,
-        "number": theirs.number,
-        "type": theirs.type,
-        "path": theirs.path,
-        "fingerprint": msgspec.to_builtins(theirs.fingerprint),
-        "config": theirs.config,
-        "migration": "current",
-        "rotation": "current",
-        "encrypted": msgspec.to_builtins(theirs.encrypted),
-        "created": 1,
-    }
-    liar.secrets = [stored]
-    status, answer = await proxy.call("key/derive-with-secret-path", "a", **body)
-    assert status == 422
-    assert answer["code"] in (202, 203, 401)
+# -- tenant secrets ----------------------------------------------------------------------------------------------------
+
+ASKS_AT_ONCE = {**SETTINGS, "TSP_TENANT_SECRET_CACHE_SECONDS": "0"}
+
+
+@pytest.fixture
+async def deriving(broker, liar):
+    """A proxy that asks the broker for a tenant's secrets whenever it derives."""
+    async with running_proxy(broker.state_dir, settings=ASKS_AT_ONCE, broker_url=liar.url) as made:
+        yield made
+
+
+async def derive(proxy, path="p", tenant="a"):
+    """Derive one key; return the keys, or the fault."""
+    body = {"derivationType": "sha512", "secretType": "deterministic", "paths": {path: ["d"]}}
+    status, answer = await proxy.call("key/derive-with-secret-path", tenant, **body)
+    return answer["derivedKeys"][path]["d"] if status == 200 else answer
+
+
+def exchanged(*members):
+    """Exchange these members of the first two secrets."""
+
+    def twist(secrets):
+        first, second, *others = secrets
+        for member in members:
+            first[member], second[member] = second[member], first[member]
+        return [first, second, *others]
+
+    return twist
+
+
+EXCHANGES = {
+    "what is wrapped": ("encrypted",),
+    "and what stands for it": ("encrypted", "fingerprint"),
+    "everything but the path": ("encrypted", "fingerprint", "binding", "number", "id"),
+    "the paths": ("path",),
+    "the numbers": ("number",),
+    "the bindings": ("binding",),
+}
+
+
+@pytest.mark.parametrize("members", EXCHANGES.values(), ids=EXCHANGES)
+async def test_two_secrets_of_one_tenant_cannot_be_exchanged(liar, deriving, broker, members):
+    truth = {path: await derive(deriving, path) for path in ("p", "q")}
+    liar.secrets = exchanged(*members)
+    async with running_proxy(broker.state_dir, settings=ASKS_AT_ONCE, broker_url=liar.url) as fresh:
+        for path in ("p", "q"):
+            assert (await derive(fresh, path))["code"] == 401
+    for path in ("p", "q"):
+        after = await derive(deriving, path)
+        assert after == truth[path] or after["code"] == 401
+    liar.secrets = None
+    assert {path: await derive(deriving, path) for path in ("p", "q")} == truth
+
+
+async def test_a_secret_whose_binding_was_taken_off_is_not_used_unless_the_operator_says_so(liar, deriving, broker):
+    truth = await derive(deriving)
+    liar.secrets = lambda secrets: [{**each, "binding": None} for each in secrets]
+    async with running_proxy(broker.state_dir, settings=ASKS_AT_ONCE, broker_url=liar.url) as fresh:
+        answer = await derive(fresh)
+    assert answer["code"] == 401
+    assert "TSP_ACCEPT_UNBOUND_SECRETS" in answer["message"]
+    settings = {**ASKS_AT_ONCE, "TSP_ACCEPT_UNBOUND_SECRETS": "true"}
+    async with running_proxy(broker.state_dir, settings=settings, broker_url=liar.url) as trusting:
+        assert await derive(trusting) == truth
+
+
+async def test_a_secret_that_the_broker_knows_cannot_be_planted(liar, deriving, broker, tmp_path):
+    """It has an EDEK of the tenant and its DEK, from an application that talks: it can make every word but one."""
+    await derive(deriving)
+    _, wrapped = await deriving.call("document/wrap", "a")
+    known, edek = base64.b64decode(wrapped["dek"]), base64.b64decode(wrapped["edek"])
+    own = Vendor.create(tmp_path / "own", "kit-vendor").admin
+
+    def planted(secrets, signer):
+        (first,) = secrets
+        place = Place("kit-vendor", "a", first["type"], first["path"], first["number"])
+        fingerprint = bound_fingerprint(known, place.encoded())
+        binding = msgspec.structs.replace(bind(own, place, fingerprint=fingerprint), key=signer or own.key_id)
+        forged = {"encrypted": edek, "fingerprint": fingerprint, "binding": binding}
+        return [{**first, **msgspec.to_builtins(forged)}]
+
+    for signer in ("", broker.vendor.admin.key_id, signing_key(broker, "kit-proxy")):
+        liar.secrets = lambda secrets, signer=signer: planted(secrets, signer)
+        async with running_proxy(broker.state_dir, settings=ASKS_AT_ONCE, broker_url=liar.url) as fresh:
+            assert (await derive(fresh))["code"] == 401
+
+
+def signing_key(broker, name):
+    return next(key_id(each.signing) for each in broker.vendor.manifest.identities if each.id == name)
+
+
+async def rotated(broker):
+    """Begin the rotation of the only secret."""
+    (secret,) = await broker.run(broker.admin.every("/secrets", api.TenantSecret))
+    await broker.run(broker.admin.ask("POST", f"/tenants/a/secrets/{secret.id}/rotation/begin", api.TenantSecret))
+
+
+def before_the_rotation(secrets):
+    """Show the older secret as the current one."""
+    older, newer = sorted(secrets, key=lambda each: each["number"])
+    return [{**older, "rotation": "current"}, {**newer, "rotation": "in-rotation"}]
+
+
+async def test_an_older_secret_cannot_be_shown_as_the_current_one(liar, deriving, broker):
+    await derive(deriving)
+    await rotated(broker)
+    truth = await derive(deriving)
+    assert [each["current"] for each in truth] == [True, False]
+    liar.secrets = before_the_rotation
+    assert await derive(deriving) == truth
+    async with running_proxy(broker.state_dir, settings=ASKS_AT_ONCE, broker_url=liar.url) as fresh:
+        assert "code" in await derive(fresh)
+
+
+async def test_a_secret_that_was_seen_cannot_be_hidden_also_after_a_restart(liar, broker, tmp_path):
+    settings = {**ASKS_AT_ONCE, "TSP_CONFIG_CACHE_DIR": str(tmp_path / "cache")}
+    async with running_proxy(broker.state_dir, settings=settings, broker_url=liar.url) as proxy:
+        await derive(proxy)
+        await rotated(broker)
+        truth = await derive(proxy)
+    liar.secrets = lambda secrets: [{**min(secrets, key=lambda each: each["number"]), "rotation": "current"}]
+    async with running_proxy(broker.state_dir, settings=settings, broker_url=liar.url) as proxy:
+        assert await derive(proxy) == truth
+        assert b'tsp_tenant_secret_refusals_total{what="stale"} 1.0' in (await proxy.ops("/metrics"))[1]
+        liar.secrets = None
+        assert await derive(proxy) == truth
+
+
+async def test_a_secret_of_another_tenant_is_not_taken(liar, deriving):
+    assert "code" not in await derive(deriving, tenant="b")
+    theirs: list[dict[str, object]] = []
+
+    def overheard(secrets):
+        theirs.extend(secrets)
+        return secrets
+
+    liar.secrets = overheard
+    await derive(deriving, tenant="b")
+    liar.secrets = lambda _: theirs
+    assert (await derive(deriving, tenant="a"))["code"] == 401

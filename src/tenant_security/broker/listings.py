@@ -229,6 +229,8 @@ def secret(row: sa.Row[Any], tenant_id: str, tags: tuple[int, ...]) -> api.Tenan
         created_by=created_by(row),
         created=row.created_ms,
         updated=row.updated_ms,
+        bound=row.bound,
+        trouble=row.trouble,
     )
 
 

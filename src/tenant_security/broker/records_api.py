@@ -7,7 +7,7 @@ from litestar import Controller, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Raw
 
-from tenant_security.broker import audit_log, listings, secrets, tenants
+from tenant_security.broker import audit_log, listings, secret_renewals, secrets, tenants
 from tenant_security.broker.access import allow, asked_by
 from tenant_security.broker.audit import StoredRow
 from tenant_security.broker.http import Asked, GivenBroker
@@ -91,6 +91,24 @@ class RecordsApi(Controller):
         async with broker.database.read() as connection:
             paging = Paging(page, page_size, sort, direction == "desc")
             return await listings.secrets(connection, vendor, paging, wanted)
+
+    @get("/secret-renewals", security=asked_by(Scope.SECRETS_READ))
+    async def renewals(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromQuery[str | None] = None
+    ) -> api.SecretRenewals:
+        """Say how many secrets wait to be wrapped by their tenants' primaries, or to be bound."""
+        await allow(request, broker, Scope.SECRETS_READ, vendor, tenant)
+        async with broker.database.read() as connection:
+            return await secret_renewals.waiting(connection, vendor, tenant)
+
+    @post("/secret-renewals", status_code=200, security=asked_by(Scope.SECRETS_ROTATE))
+    async def renew_again(
+        self, request: Asked, broker: GivenBroker, vendor: FromPath[str], tenant: FromQuery[str | None] = None
+    ) -> api.SecretRenewals:
+        """Have what waits be tried again within a minute, also what rests because it could not be renewed."""
+        caller = await allow(request, broker, Scope.SECRETS_ROTATE, vendor, tenant)
+        async with broker.change(caller) as change:
+            return await secret_renewals.try_again(change, tenant)
 
     @post(
         "/tenants/{tenant:str}/secrets/{secret:str}/rotation/{step:str}",

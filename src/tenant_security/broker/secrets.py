@@ -1,13 +1,13 @@
 """Tenant secrets: the roots of deterministic and search keys, wrapped by the tenant's own KMS before they come here.
 
 States: Current -> InRotation -> Archived. There is at most one Current and one InRotation for a tenant, type and path;
-constraints hold that too. A secret whose config is no longer the primary needs migration: it must be wrapped anew.
+constraints hold that too. Numbers rise along a path. A secret whose config is no longer the primary needs migration: a
+proxy wraps it anew (``secret_renewals``).
 """
 
-import hashlib
 import uuid
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,55 +17,63 @@ from tenant_security.broker.database import Change
 from tenant_security.broker.refusals import ConflictError, NotAllowedNowError, NotFoundError
 from tenant_security.broker.sealed_configs import require_config
 from tenant_security.broker.tenants import tenant_row
+from tenant_security.trust.tenant_secrets import imported_fingerprint
+from tenant_security.wire import snapshot as words
 from tenant_security.wire.broker_api import ImportedSecret
+from tenant_security.wire.service_api import NewSecret
 
-SecretType = Literal["search", "deterministic", "vector"]
 Rotation = Literal["current", "in-rotation", "archived"]
 
 
-class NewSecret(NamedTuple):
-    """A secret as a proxy made it. ``encrypted`` is an EDEK, ``config`` the config that wrapped it."""
+_RANKS: Final = {"archived": 0, "in-rotation": 1, "current": 2}
 
-    tenant: str
-    type: SecretType
-    path: str
-    fingerprint: bytes
-    config: int
-    encrypted: bytes
+
+async def reserve_number(connection: AsyncConnection, vendor: str) -> int:
+    """Return a number that no secret has, and that none will get again."""
+    vendors = schema.vendors
+    taken = await connection.execute(
+        vendors.update()
+        .where(vendors.c.id == vendor)
+        .values(next_secret=vendors.c.next_secret + 1)
+        .returning(vendors.c.next_secret)
+    )
+    return int(taken.scalar_one()) - 1
 
 
 async def create_secret(change: Change, new: NewSecret) -> sa.Row[tuple[object, ...]]:
     """Keep a new Current secret and return its row.
 
-    Raises: ConflictError when there is a Current one: whoever asked takes that one; NotFoundError.
+    Raises: ConflictError when there is a Current one, or a newer one has come and gone: whoever asked reads what there
+    is; NotFoundError; NotAllowedNowError for a number that was not reserved.
     """
     tenant = await tenant_row(change.connection, change.vendor, new.tenant)
     config = await require_config(change.connection, change.vendor, new.config)
     if config.owner not in (None, tenant.number):
         raise NotAllowedNowError(f"config {new.config} belongs to somebody else")
     table, vendors = schema.tenant_secrets, schema.vendors
-    same = sa.and_(table.c.tenant == tenant.number, table.c.type == new.type, table.c.path == new.path)
-    current = sa.select(table.c.id).where(same, table.c.rotation == "current")
-    if (await change.connection.execute(current)).first() is not None:
-        raise ConflictError(f"tenant {new.tenant!r} has a current secret of this type and path already")
+    alike = await _of_path(change.connection, tenant.number, new.type, new.path)
+    if any(rotation == "current" or number >= new.number for number, rotation in alike):
+        raise ConflictError(f"tenant {new.tenant!r} has a newer or current secret of this type and path already")
     upcoming = await change.connection.execute(sa.select(vendors.c.next_secret).where(vendors.c.id == change.vendor))
-    number = int(upcoming.scalar_one())
-    await change.connection.execute(
-        vendors.update().where(vendors.c.id == change.vendor).values(next_secret=number + 1)
-    )
+    numbered = sa.select(table.c.id).where(table.c.vendor == change.vendor, table.c.number == new.number)
+    taken = (await change.connection.execute(numbered)).first() is not None
+    if taken or new.number >= int(upcoming.scalar_one()):
+        raise NotAllowedNowError(f"number {new.number} was not reserved for this secret; reserve one first")
     made = await change.connection.execute(
         table.insert()
         .values(
             id=str(uuid.uuid4()),
             vendor=change.vendor,
-            number=number,
+            number=new.number,
             tenant=tenant.number,
             type=new.type,
             path=new.path,
             fingerprint=new.fingerprint,
             config=new.config,
             encrypted_secret=new.encrypted,
-            migration="current",
+            binding=words.encode(new.binding),
+            bound=True,
+            migration=await migration_of(change.connection, tenant.number, new.config),
             rotation="current",
             updated_ms=change.now_ms,
             **change.made,
@@ -73,33 +81,60 @@ async def create_secret(change: Change, new: NewSecret) -> sa.Row[tuple[object, 
         .returning(*table.c)
     )
     row = made.one()
-    detail = {"type": new.type, "path": new.path, "config": new.config}
+    detail = {"type": new.type, "path": new.path, "config": new.config, "signedBy": new.binding.key}
     await change.record("secret.create", row.id, tenant=new.tenant, detail=detail)
     return row
+
+
+async def migration_of(connection: AsyncConnection, tenant: int, config: int) -> str:
+    """Say whether a secret that this config wraps needs migration; without a primary there is nowhere to go."""
+    used = schema.assignments
+    found = await connection.execute(sa.select(used.c.config).where(used.c.tenant == tenant, used.c.is_primary))
+    return "current" if found.scalar_one_or_none() in (None, config) else "needs-migration"
+
+
+async def _of_path(connection: AsyncConnection, tenant: int, type_: str, path: str) -> list[tuple[int, str]]:
+    table = schema.tenant_secrets
+    same = sa.and_(table.c.tenant == tenant, table.c.type == type_, table.c.path == path)
+    rows = await connection.execute(sa.select(table.c.number, table.c.rotation).where(same))
+    return [(row.number, row.rotation) for row in rows]
 
 
 async def import_secret(change: Change, secret: ImportedSecret) -> bool:
     """Keep a secret that was kept elsewhere, with its number and state; return whether it was new.
 
+    One that is there and that nobody vouched for yet is vouched for now.
+
     Raises: NotFoundError; NotAllowedNowError when its number is another secret's, or the path has another one in this
-    state.
+    state or a newer one in an older state.
     """
     tenant = await tenant_row(change.connection, change.vendor, secret.tenant)
     table, vendors = schema.tenant_secrets, schema.vendors
     numbered = await change.connection.execute(
-        sa.select(table.c.encrypted_secret).where(table.c.vendor == change.vendor, table.c.number == secret.number)
+        sa.select(table).where(table.c.vendor == change.vendor, table.c.number == secret.number)
     )
-    there = numbered.scalar_one_or_none()
+    there = numbered.one_or_none()
+    binding = None if secret.binding is None else words.encode(secret.binding)
     if there is not None:
-        if bytes(there) != secret.encrypted:
+        place = (there.tenant, there.type, there.path, there.created_ms)
+        # A proxy may have wrapped it anew since it was brought: then its place and its time say that it is the same.
+        renewed = there.bound and place == (tenant.number, secret.type, secret.path, secret.created)
+        if bytes(there.encrypted_secret) != secret.encrypted and not renewed:
             raise NotAllowedNowError(f"number {secret.number} is another secret's here")
+        if not there.bound and binding is not None:
+            await change.connection.execute(table.update().where(table.c.id == there.id).values(binding=binding))
         return False
-    same = sa.and_(table.c.tenant == tenant.number, table.c.type == secret.type, table.c.path == secret.path)
-    in_state = sa.select(table.c.id).where(same, table.c.rotation == secret.rotation)
-    if secret.rotation != "archived" and (await change.connection.execute(in_state)).first() is not None:
+    alike = await _of_path(change.connection, tenant.number, secret.type, secret.path)
+    if secret.rotation != "archived" and any(rotation == secret.rotation for _, rotation in alike):
         raise NotAllowedNowError(
             f"tenant {secret.tenant!r} has a {secret.rotation} {secret.type} secret of path {secret.path!r} already; "
             "it was made before the import, and what is encrypted under either needs both: rotate it first"
+        )
+    ranks = [_RANKS[rotation] for _, rotation in sorted([*alike, (secret.number, secret.rotation)])]
+    if ranks != sorted(ranks):
+        raise NotAllowedNowError(
+            f"tenant {secret.tenant!r} has {secret.type} secrets of path {secret.path!r} whose order secret "
+            f"{secret.number} contradicts: numbers rise from archived to in rotation to current"
         )
     await change.connection.execute(
         vendors.update()
@@ -114,10 +149,11 @@ async def import_secret(change: Change, secret: ImportedSecret) -> bool:
             tenant=tenant.number,
             type=secret.type,
             path=secret.path,
-            fingerprint=hashlib.sha256(b"tenant-security/imported-secret/v1\n" + secret.encrypted).digest(),
+            fingerprint=imported_fingerprint(secret.encrypted),
             config=secret.config,
             encrypted_secret=secret.encrypted,
-            migration="current",
+            binding=binding,
+            migration=await migration_of(change.connection, tenant.number, secret.config),
             rotation=secret.rotation,
             updated_ms=change.now_ms,
             **{**change.made, "created_ms": secret.created},
@@ -131,7 +167,7 @@ async def begin_rotation(change: Change, tenant_id: str, secret_id: str) -> sa.R
 
     Raises: NotFoundError; NotAllowedNowError when it is not Current, or another is in rotation.
     """
-    row = await _secret(change.connection, change.vendor, tenant_id, secret_id)
+    row = await secret_row(change.connection, change.vendor, tenant_id, secret_id)
     if row.rotation != "current":
         raise NotAllowedNowError(f"secret {secret_id} is {row.rotation}; only a current one can begin a rotation")
     table = schema.tenant_secrets
@@ -147,35 +183,10 @@ async def commit_rotation(change: Change, tenant_id: str, secret_id: str) -> sa.
 
     Raises: NotFoundError; NotAllowedNowError when it is not in rotation.
     """
-    row = await _secret(change.connection, change.vendor, tenant_id, secret_id)
+    row = await secret_row(change.connection, change.vendor, tenant_id, secret_id)
     if row.rotation != "in-rotation":
         raise NotAllowedNowError(f"secret {secret_id} is {row.rotation}; only one in rotation can be committed")
     return await _move(change, tenant_id, row, "archived", "secret.rotation-commit")
-
-
-async def migrate_secret(
-    change: Change, tenant_id: str, secret_id: str, *, config: int, encrypted: bytes
-) -> sa.Row[tuple[object, ...]]:
-    """Keep the same secret, wrapped by another config.
-
-    Raises: NotFoundError; NotAllowedNowError when the config is not the tenant's primary.
-    """
-    row = await _secret(change.connection, change.vendor, tenant_id, secret_id)
-    used = schema.assignments
-    primary = await change.connection.execute(
-        sa.select(used.c.config).where(used.c.tenant == row.tenant, used.c.is_primary)
-    )
-    if primary.scalar_one_or_none() != config:
-        raise NotAllowedNowError(f"config {config} is not the primary of tenant {tenant_id!r}")
-    table = schema.tenant_secrets
-    moved = await change.connection.execute(
-        table.update()
-        .where(table.c.id == secret_id)
-        .values(config=config, encrypted_secret=encrypted, migration="current", updated_ms=change.now_ms)
-        .returning(*table.c)
-    )
-    await change.record("secret.migrate", secret_id, tenant=tenant_id, detail={"config": config})
-    return moved.one()
 
 
 async def tenant_secrets(
@@ -191,9 +202,13 @@ async def tenant_secrets(
     return rows.all()
 
 
-async def _secret(
+async def secret_row(
     connection: AsyncConnection, vendor: str, tenant_id: str, secret_id: str
 ) -> sa.Row[tuple[object, ...]]:
+    """Find one secret of a tenant.
+
+    Raises: NotFoundError.
+    """
     tenant = await tenant_row(connection, vendor, tenant_id)
     table = schema.tenant_secrets
     found = await connection.execute(sa.select(table).where(table.c.tenant == tenant.number, table.c.id == secret_id))

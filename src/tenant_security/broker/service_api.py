@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
-from tenant_security.broker import config_tests, fleet, vendors
+from tenant_security.broker import config_tests, fleet, secret_renewals, vendors
 from tenant_security.broker.callers import Caller, Right, Role
 from tenant_security.broker.http import Asked, Broker, GivenBroker, caller_of
 from tenant_security.broker.published import chunks
 from tenant_security.broker.refusals import ConflictError, ForbiddenError
-from tenant_security.broker.secrets import NewSecret, create_secret, tenant_secrets
+from tenant_security.broker.secrets import create_secret, reserve_number, tenant_secrets
+from tenant_security.broker.trusted import stored
 from tenant_security.wire import service_api as api
 from tenant_security.wire.broker_api import VendorDocuments
 
@@ -85,19 +86,58 @@ class ServiceApi(Controller):
             rows = await tenant_secrets(connection, caller.vendor, tenant)
         return _stored(rows)
 
+    @post("/secret-numbers", status_code=200)
+    async def number(self, request: Asked, broker: GivenBroker) -> api.ReservedNumber:
+        """Reserve a number for a new secret: it is bound to it before it is kept."""
+        caller = await _service(request, broker)
+        secret_renewals.require_proxy(caller)
+        async with broker.database.note() as connection:
+            return api.ReservedNumber(await reserve_number(connection, caller.vendor))
+
     @post("/secrets", status_code=200)
     async def create(self, request: Asked, broker: GivenBroker, data: JSONBody[api.NewSecret]) -> api.StoredSecrets:
         """Keep a new secret, and answer with all there are: where somebody was faster, theirs is the current one."""
         caller = await _service(request, broker)
-        new = NewSecret(data.tenant, data.type, data.path, data.fingerprint, data.config, data.encrypted)
+        secret_renewals.require_proxy(caller)
         try:
             async with broker.change(caller) as change:
-                await create_secret(change, new)
+                await create_secret(change, data)
         except ConflictError:
             pass
         async with broker.database.read() as connection:
             rows = await tenant_secrets(connection, caller.vendor, data.tenant)
         return _stored(rows)
+
+    @post("/secret-renewals", status_code=200)
+    async def renewals(
+        self, request: Asked, broker: GivenBroker, segment: Annotated[int, QueryParameter(ge=1)]
+    ) -> api.Renewals:
+        """Lend some secrets that wait to be wrapped by their tenants' primaries, or to be bound."""
+        caller = await _service(request, broker)
+        _require_segment(caller, segment)
+        async with broker.database.note() as connection:
+            rows = await secret_renewals.lend(connection, caller, segment, broker.now_ms())
+        lent = tuple(api.Renewal(row.tenant_id, _secret(row)) for row in rows)
+        return api.Renewals(lent, secret_renewals.LENT_MS // 1000)
+
+    @put("/secrets/{secret:str}", status_code=204)
+    async def renew(
+        self, request: Asked, broker: GivenBroker, secret: FromPath[str], data: JSONBody[api.RenewedSecret]
+    ) -> None:
+        """Take the same secret, wrapped and bound anew."""
+        caller = await _service(request, broker)
+        secret_renewals.require_proxy(caller)
+        async with broker.change(caller) as change:
+            await secret_renewals.renew(change, secret, data)
+
+    @post("/secrets/{secret:str}/trouble", status_code=204)
+    async def trouble(
+        self, request: Asked, broker: GivenBroker, secret: FromPath[str], data: JSONBody[api.RenewalTrouble]
+    ) -> None:
+        """Hear why a secret could not be renewed."""
+        caller = await _service(request, broker)
+        async with broker.database.note() as connection:
+            await secret_renewals.rest(connection, caller, secret, data, broker.now_ms())
 
     @post("/status", status_code=204)
     async def status(self, request: Asked, broker: GivenBroker, data: JSONBody[api.Status]) -> None:
@@ -145,20 +185,20 @@ async def _service(request: Asked, broker: Broker) -> Caller:
 
 
 def _stored(rows: Sequence[sa.Row[Any]]) -> api.StoredSecrets:
-    return api.StoredSecrets(
-        tuple(
-            api.StoredSecret(
-                id=row.id,
-                number=row.number,
-                type=row.type,
-                path=row.path,
-                fingerprint=row.fingerprint,
-                config=row.config,
-                migration=row.migration,
-                rotation=row.rotation,
-                encrypted=row.encrypted_secret,
-                created=row.created_ms,
-            )
-            for row in rows
-        )
+    return api.StoredSecrets(tuple(_secret(row) for row in rows))
+
+
+def _secret(row: sa.Row[Any]) -> api.StoredSecret:
+    return api.StoredSecret(
+        id=row.id,
+        number=row.number,
+        type=row.type,
+        path=row.path,
+        fingerprint=row.fingerprint,
+        config=row.config,
+        migration=row.migration,
+        rotation=row.rotation,
+        encrypted=row.encrypted_secret,
+        created=row.created_ms,
+        binding=None if row.binding is None else stored(row.binding),
     )

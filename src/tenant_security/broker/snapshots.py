@@ -107,15 +107,19 @@ async def _header(
     )
 
 
-def _served(scope: _Scope) -> sa.ColumnElement[bool]:
-    """The condition on tenants that the segment serves: they have all of its tags, and a record."""
+def served(vendor: str, segment: words.Segment) -> sa.ColumnElement[bool]:
+    """The condition on tenants that a segment serves: they have all of its tags, and a record."""
     tenants, tags = schema.tenants, schema.tags
     joined = schema.tenant_tags.join(tags, tags.c.id == schema.tenant_tags.c.tag)
     has_all = [
         sa.exists().select_from(joined).where(schema.tenant_tags.c.tenant == tenants.c.number, tags.c.text == tag)
-        for tag in scope.segment.tags
+        for tag in segment.tags
     ]
-    return sa.and_(tenants.c.vendor == scope.trust.vendor, tenants.c.record.is_not(None), *has_all)
+    return sa.and_(tenants.c.vendor == vendor, tenants.c.record.is_not(None), *has_all)
+
+
+def _served(scope: _Scope) -> sa.ColumnElement[bool]:
+    return served(scope.trust.vendor, scope.segment)
 
 
 def _wrapped(scope: _Scope) -> sa.ColumnElement[bool]:

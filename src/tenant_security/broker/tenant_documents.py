@@ -273,7 +273,10 @@ async def _write(
         .values(
             migration=sa.case((secrets.c.config == primary, "current"), else_="needs-migration")
             if primary is not None
-            else secrets.c.migration
+            else secrets.c.migration,
+            # What stood in the way of a renewal may have been mended by this very change.
+            lent_until_ms=0,
+            trouble="",
         )
     )
 

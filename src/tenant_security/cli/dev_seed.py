@@ -13,10 +13,17 @@ from typing import Any, Final
 from tenant_security.authoring.at_broker import AtBroker, Labels, config_type
 from tenant_security.cli.demo_tenants import SECRETS, DemoSecret
 from tenant_security.cli.dev_state import DevState, new_demo_secret, put_demo_tenant
-from tenant_security.crypto.derive import secret_fingerprint
+from tenant_security.crypto.derive import bound_fingerprint
 from tenant_security.crypto.signing import SigningKey
-from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError, create_secret, list_secrets
+from tenant_security.outbound.broker import (
+    BrokerAccount,
+    BrokerRefusedError,
+    create_secret,
+    list_secrets,
+    reserve_number,
+)
 from tenant_security.outbound.flow import Flow
+from tenant_security.trust.tenant_secrets import Place, bind
 from tenant_security.wire import broker_api as api
 from tenant_security.wire.service_api import NewSecret
 from tenant_security.wire.service_env import credentials_from_env
@@ -77,7 +84,10 @@ async def _seed_secrets(  # noqa: PLR0917 - all of it is the demo's
         return
     for each in wanted:
         plain, wrapped = new_demo_secret(state.configs[each.config], each.config)
-        new = NewSecret(tenant, _TYPE, path, secret_fingerprint(plain), each.config, wrapped)
+        place = Place(admin.vendor.id, tenant, _TYPE, path, await run(reserve_number(proxy)))
+        fingerprint = bound_fingerprint(plain, place.encoded())
+        binding = bind(proxy.key, place, fingerprint=fingerprint)
+        new = NewSecret(tenant, place.number, _TYPE, path, fingerprint, each.config, wrapped, binding)
         made = next(one for one in await run(create_secret(proxy, new)) if one.fingerprint == new.fingerprint)
         steps = {"archived": ("begin", "commit"), "in-rotation": ("begin",), "current": ()}[each.rotation]
         for step in steps:

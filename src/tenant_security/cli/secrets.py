@@ -1,7 +1,8 @@
 """``tenant-security secrets``: tenant secrets at a broker, wrapped by each tenant's own KMS."""
 
-import binascii
+import asyncio
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import msgspec
 from cyclopts import App
 
 from tenant_security.authoring.keyfiles import write_whole
+from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli.explain import explained
 from tenant_security.cli.link import AtOptions, Columns, Json, Session, show, talk, when
+from tenant_security.trust.tenant_secrets import Place, bind
 from tenant_security.wire import broker_api as api
 from tenant_security.wire import edek
 from tenant_security.wire.secret_export import ExportedSecret, exported, imported
@@ -29,8 +32,10 @@ _COLUMNS: Columns = {
     "CONFIG": "config",
     "ROTATION": "rotation",
     "MIGRATION": "migration",
+    "BOUND": lambda row: "yes" if row.bound else "no",
     "CREATED": lambda row: when(row.created),
     "ID": "id",
+    "TROUBLE": "trouble",
 }
 
 
@@ -75,6 +80,36 @@ def rotate(tenant: str, secret: str, /, *, at: AtOptions, commit: bool = False) 
 
 
 @app.command
+def renew(*, at: AtOptions, tenant: str | None = None, wait: float = 0.0) -> None:
+    """Have proxies wrap secrets anew whose tenant has another primary KMS now, and bind those that are not bound.
+
+    They do so by themselves; this has them try at once what rests because it failed. Exit code 1 while anything waits.
+
+    Parameters
+    ----------
+    tenant
+        Only this tenant's.
+    wait
+        For how many seconds to look until nothing waits.
+    """
+
+    async def work(session: Session) -> api.SecretRenewals:
+        found = await session.run(session.admin.ask("POST", "/secret-renewals", api.SecretRenewals, tenant=tenant))
+        end = time.monotonic() + wait
+        while (found.migrations or found.unbound) and time.monotonic() < end:
+            await asyncio.sleep(min(1.0, wait))
+            found = await session.run(session.admin.ask("GET", "/secret-renewals", api.SecretRenewals, tenant=tenant))
+        return found
+
+    left = talk(at, work)
+    print(f"{left.migrations} to be wrapped anew, {left.unbound} to be bound, {left.troubled} that failed lately")
+    if left.troubled:
+        print("Why they failed: tenant-security secrets list")
+    if left.migrations or left.unbound:
+        raise SystemExit(1)
+
+
+@app.command
 def export(out: Path, /, *, at: AtOptions, tenant: list[str] | None = None) -> None:
     """Write tenant secrets to a file, wrapped as they are: what 'recover' needs beside the tenant's KMS.
 
@@ -103,7 +138,8 @@ def import_(file: Path, /, *, at: AtOptions) -> None:
     """Bring tenant secrets to the broker, numbers and states kept: a proxy's file, an export, the original's backup.
 
     Their tenants and KMS configs must be there, with their numbers. Stop the proxies that use a proxy's file first.
-    What is there already stays, so it can be run again.
+    What is there already stays, so it can be run again. Your signature says where each belongs, until a proxy has
+    opened it and says so itself.
 
     Parameters
     ----------
@@ -116,10 +152,11 @@ def import_(file: Path, /, *, at: AtOptions) -> None:
 
     async def work(session: Session) -> int:
         added = 0
-        for begin in range(0, len(rows), 100):
+        signed = [_vouched(session.vendor, each) for each in rows]
+        for begin in range(0, len(signed), 100):
             answer = await session.run(
                 session.admin.ask(
-                    "PUT", "/imported-secrets", api.Imported, api.ImportedSecrets(tuple(rows[begin : begin + 100]))
+                    "PUT", "/imported-secrets", api.Imported, api.ImportedSecrets(tuple(signed[begin : begin + 100]))
                 )
             )
             added += answer.added
@@ -142,6 +179,12 @@ def _records(file: Path) -> list[api.ImportedSecret]:
         raise ValueError(f"{file} is no export of tenant secrets: {broken}") from None
 
 
+def _vouched(vendor: Vendor, each: api.ImportedSecret) -> api.ImportedSecret:
+    """Sign where a secret belongs."""
+    place = Place(vendor.id, each.tenant, each.type, each.path, each.number)
+    return msgspec.structs.replace(each, binding=bind(vendor.admin, place, wrapped=each.encrypted))
+
+
 def _rows(file: Path) -> list[api.ImportedSecret]:
     if not file.exists():
         raise ValueError(f"{file} is not there")
@@ -150,9 +193,9 @@ def _rows(file: Path) -> list[api.ImportedSecret]:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
             return [
                 api.ImportedSecret(
-                    number, tenant, kind, path, edek.decode(wrapped).config_id, wrapped, rotation, created
+                    number, tenant, kind, path, edek.decode_all(wrapped)[0].config_id, wrapped, rotation, created
                 )
                 for number, tenant, kind, path, wrapped, rotation, created in database.execute(query)
             ]
-    except (sqlite3.Error, binascii.Error) as broken:
+    except sqlite3.Error as broken:
         raise ValueError(f"{file} is not a file of tenant secrets: {broken}") from None

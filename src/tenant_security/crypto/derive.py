@@ -24,6 +24,14 @@ def derive_key(secret: bytes, tenant_id: str, derivation_path: str, derivation_t
     return hmac.digest(secret, message, HASHES[derivation_type])
 
 
+def bound_fingerprint(secret: bytes, place: bytes) -> bytes:
+    """Return 32 bytes that only a holder of the secret can make, for one place: they say where the secret belongs.
+
+    They say nothing about the secret or about any derived key. Shape of ``place``: docs/formats.md, "Tenant secrets".
+    """
+    return HKDF(SHA256(), 32, salt=None, info=b"tenant-security/tenant-secret-fingerprint/v2\n" + place).derive(secret)
+
+
 def secret_fingerprint(secret: bytes) -> bytes:
-    """Return 32 bytes that tell a tenant secret from others. They say nothing about it or about any derived key."""
+    """Return the fingerprint that secrets had before they were bound to a place: it only tells one from others."""
     return HKDF(SHA256(), 32, salt=None, info=b"tenant-security/tenant-secret-fingerprint/v1").derive(secret)

@@ -37,6 +37,7 @@ class Kind(Enum):
     KEY_CLAIM = "key-claim"
     INVITATION = "invitation"
     ENROLMENT = "enrolment"
+    SECRET = "tenant-secret"  # noqa: S105 - a kind of document
 
 
 _PREFIX: Final = {kind: b"tenant-security/" + kind.value.encode() + b"/v1\n" for kind in Kind}

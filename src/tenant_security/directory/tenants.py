@@ -15,6 +15,7 @@ import msgspec
 
 from tenant_security.directory.keyring import EMPTY_KEYRING, Keyring
 from tenant_security.trust.chain import NOTHING_SEEN, Seen
+from tenant_security.trust.tenant_secrets import NO_MAKERS, Makers
 from tenant_security.wire.kms_configs import KmsConfig
 
 
@@ -138,6 +139,8 @@ class Standing(msgspec.Struct, frozen=True):
     seen: Seen = NOTHING_SEEN
     keyring: Keyring = EMPTY_KEYRING
     authors: Mapping[str, bytes] = MappingProxyType({})
+    makers: Makers = NO_MAKERS
+    """Who may say where a tenant secret belongs."""
     floors: Mapping[tuple[str, int], int] = MappingProxyType({})
 
 

@@ -39,6 +39,7 @@ from tenant_security.trust import digests
 from tenant_security.trust.chain import Authors, read_header, verify_chain
 from tenant_security.trust.entries import verify_authors, verify_config, verify_record, vouched_by
 from tenant_security.trust.refusal import BadEntryError, Part, SnapshotRefusedError, WholeNeededError
+from tenant_security.trust.tenant_secrets import makers_of
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.service_env import ServiceCredentials
 
@@ -399,6 +400,7 @@ class SnapshotVerifier:
             seen=chain.seen,
             keyring=self._keyring,
             authors={signer: author.digest for signer, author in chain.authors.items()},
+            makers=makers_of(chain.manifest),
             floors=floors_after(self._previous, self._tenants, self._shared, self._idle),
         )
         return TenantDirectory(

@@ -143,11 +143,40 @@ def create_secret(account: BrokerAccount, new: api.NewSecret) -> Flow[tuple[api.
     return _read(response, api.StoredSecrets).secrets
 
 
-def send_status(account: BrokerAccount, status: api.Status) -> Flow[None]:
-    """Say how we are. Raises: BrokerRefusedError; UnreachableError."""
-    response = yield from send(signed_request(account, "POST", api.STATUS_PATH, msgspec.json.encode(status)))
+def reserve_number(account: BrokerAccount) -> Flow[int]:
+    """Get a number for a new secret. Raises: BrokerRefusedError; UnreachableError."""
+    response = yield from send(signed_request(account, "POST", api.NUMBERS_PATH))
+    return _read(response, api.ReservedNumber).number
+
+
+def borrow_renewals(account: BrokerAccount, segment: int) -> Flow[tuple[api.Renewal, ...]]:
+    """Borrow some secrets that wait to be renewed. Raises: BrokerRefusedError; UnreachableError."""
+    response = yield from send(signed_request(account, "POST", f"{api.RENEWALS_PATH}?segment={segment}"))
+    return _read(response, api.Renewals).renewals
+
+
+def renew_secret(account: BrokerAccount, secret: str, new: api.RenewedSecret) -> Flow[None]:
+    """Hand in the same secret, wrapped or bound anew.
+
+    Raises: BrokerRefusedError, with 409 when somebody was faster; UnreachableError.
+    """
+    yield from _tell(account, "PUT", f"{api.SECRETS_PATH}/{quote(secret, safe='')}", new)
+
+
+def renewal_trouble(account: BrokerAccount, secret: str, trouble: api.RenewalTrouble) -> Flow[None]:
+    """Say why a secret could not be renewed. Raises: BrokerRefusedError; UnreachableError."""
+    yield from _tell(account, "POST", f"{api.SECRETS_PATH}/{quote(secret, safe='')}/trouble", trouble)
+
+
+def _tell(account: BrokerAccount, method: str, target: str, body: msgspec.Struct) -> Flow[None]:
+    response = yield from send(signed_request(account, method, target, msgspec.json.encode(body)))
     if response.status != _NOTHING:
         raise _refused(response)
+
+
+def send_status(account: BrokerAccount, status: api.Status) -> Flow[None]:
+    """Say how we are. Raises: BrokerRefusedError; UnreachableError."""
+    yield from _tell(account, "POST", api.STATUS_PATH, status)
 
 
 def ask(
@@ -212,10 +241,7 @@ def take_work(account: BrokerAccount, segment: int, kind: api.WorkKind) -> Flow[
 
 def finish_work(account: BrokerAccount, work: str, done: api.WorkDone) -> Flow[None]:
     """Say what came of it. Raises: BrokerRefusedError; UnreachableError."""
-    target = f"{api.WORK_PATH}/{quote(work, safe='')}"
-    response = yield from send(signed_request(account, "POST", target, msgspec.json.encode(done)))
-    if response.status != _NOTHING:
-        raise _refused(response)
+    yield from _tell(account, "POST", f"{api.WORK_PATH}/{quote(work, safe='')}", done)
 
 
 class _Taken(msgspec.Struct):

@@ -5,7 +5,7 @@ import gc
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -22,7 +22,7 @@ from tenant_security.outbound.egress import EgressPolicy
 from tenant_security.proxy.api import ProxyApi
 from tenant_security.proxy.applications import Gate, Rates
 from tenant_security.proxy.broker_link import runner, source_settings
-from tenant_security.proxy.broker_secrets import BrokerSecrets
+from tenant_security.proxy.broker_secrets import BrokerSecrets, SecretNote
 from tenant_security.proxy.connection_tests import connection_tests
 from tenant_security.proxy.disk_outbox import DiskOutbox
 from tenant_security.proxy.event_feed import EventFeed
@@ -33,6 +33,7 @@ from tenant_security.proxy.fast_protocol import FastProtocol
 from tenant_security.proxy.fastpath import FastPath
 from tenant_security.proxy.fleet_report import Activity
 from tenant_security.proxy.hot_routes import FastEdge
+from tenant_security.proxy.kept_secrets import KeptSecrets
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.kms_calls import KmsCalls
 from tenant_security.proxy.leasing import LeaseBook, LeasePolicy
@@ -40,8 +41,10 @@ from tenant_security.proxy.listeners import Listeners, Ports, open_listeners
 from tenant_security.proxy.observed import ProxyMetrics
 from tenant_security.proxy.operations import BatchLimits, Operations
 from tenant_security.proxy.outbox import EventQueue, Outbox
+from tenant_security.proxy.secret_renewal import NoRenewal, Renewing, SecretRenewal
 from tenant_security.proxy.secret_store import NoSecretStore, SecretFile, SecretStore
 from tenant_security.proxy.settings import ProxySettings, WhenFull
+from tenant_security.proxy.several import WrapWithKms
 from tenant_security.proxy.status import Parts, add_gauges, health_of, stage_of
 from tenant_security.proxy.tenant_secrets import SecretPolicy, TenantSecrets
 from tenant_security.proxy.tracing import App, open_tracing
@@ -104,6 +107,28 @@ def _open_outbox(settings: ProxySettings) -> DiskOutbox | None:
         raise SettingsError([f"TSP_OUTBOX_DIRECTORY: {directory}: {refused.strerror or refused}"]) from None
 
 
+def _open_kept_secrets(settings: ProxySettings, credentials: ServiceCredentials) -> KeptSecrets | None:
+    if settings.config_cache is None or settings.broker_url is None:
+        return None
+    try:
+        return KeptSecrets(settings.config_cache / "secrets", credentials.encryption_seed)
+    except OSError as refused:
+        raise SettingsError([f"TSP_CONFIG_CACHE_DIR: {refused.strerror or refused}"]) from None
+
+
+class _SecretsAtWork(NamedTuple):
+    """Tenant secrets: what derives, what keeps, what renews."""
+
+    secrets: TenantSecrets
+    store: SecretStore
+    renewal: SecretRenewal | NoRenewal
+
+    def hear(self, directory: TenantDirectory) -> None:
+        """Hear of a new directory."""
+        self.store.retain(directory)
+        self.renewal.changed()
+
+
 class Proxy:
     """One proxy process. Build it, then :meth:`run` it once."""
 
@@ -148,6 +173,7 @@ class Proxy:
         self._tracing = open_tracing(settings.traces_endpoint)
         self._listeners, self._store = _open(settings, listeners)
         self._disk_outbox = _open_outbox(settings)
+        self._kept_secrets = _open_kept_secrets(settings, credentials)
 
     def _traced(self, app: App) -> App:
         return app if self._tracing is None else self._tracing.around(app)
@@ -241,19 +267,19 @@ class Proxy:
             observe=self._observed.leases.add,
         )
         keys = Keys(lambda: refresher.current, leases, kms)
-        secret_policy = SecretPolicy(fresh_s=settings.secret_cache_s, most_derivations=settings.most_derivations)
-        secrets = TenantSecrets(keys, kms, self._secret_store(to_broker), secret_policy, background.start)
+        at_work = self._secrets(to_broker, lambda: refresher.current, background, keys, kms)
         batches = BatchLimits(most_documents=settings.most_documents, at_once=settings.batch_at_once)
-        operations = Operations(keys, secrets, recorder, batches)
+        operations = Operations(keys, at_work.secrets, recorder, batches)
 
         def retain() -> None:
             wanted = wanted_in(refresher.current)
             leases.retain(wanted)
-            secrets.retain(wanted)
+            at_work.secrets.retain(wanted)
             calls.retain(wanted)
 
         def changed(directory: TenantDirectory) -> None:
             retain()
+            at_work.hear(directory)
             if directory.withdrawn:
                 log.error("this proxy serves nobody any more", reason=directory.withdrawn)
                 self._on_withdrawn()
@@ -267,7 +293,7 @@ class Proxy:
             FastPath(
                 refresher,
                 leases,
-                secrets,
+                at_work.secrets,
                 recorder,
                 most_documents=settings.most_documents,
                 rates=self._gate.tenant_rates,
@@ -300,7 +326,7 @@ class Proxy:
             self._listeners.ops,
             EdgeLimits(),
         )
-        parts = Parts(lambda: self._stage, refresher, outbox, leases, opened, secrets, api)
+        parts = Parts(lambda: self._stage, refresher, outbox, leases, opened, at_work.secrets, api)
         add_gauges(self._metrics, parts)
         calls.add_gauges(self._metrics)
         events = self._event_server(outbox, recorder, background)
@@ -312,6 +338,7 @@ class Proxy:
             self._reloading.follow(),
             self._tls.follow(),
             self._gate.follow(log),
+            at_work.renewal.run(),
             watch_loop(self._observed.loop_lag.timing().observe),
         ):
             background.start(work)
@@ -394,8 +421,45 @@ class Proxy:
         self._tls.renews(server.use_tls)
         return server
 
-    def _secret_store(self, to_broker: Outbound) -> SecretStore:
-        return self._store if self._account is None else BrokerSecrets(self._account, runner(to_broker))
+    def _secrets(
+        self,
+        to_broker: Outbound,
+        directory: Callable[[], TenantDirectory],
+        background: Background,
+        keys: Keys,
+        kms: WrapWithKms,
+    ) -> _SecretsAtWork:
+        """Build what keeps tenant secrets, derives from them and renews them."""
+        settings, store, renewal = self._settings, self._store, NoRenewal()
+        policy = SecretPolicy(fresh_s=settings.secret_cache_s, most_derivations=settings.most_derivations)
+        if self._account is None:
+            return _SecretsAtWork(TenantSecrets(keys, kms, store, policy, background.start), store, renewal)
+
+        def warn(tenant: str, why: str) -> None:
+            self._log.warning(
+                "the broker shows older tenant secrets than before; what was seen stays", tenant_id=tenant, reason=why
+            )
+
+        at_broker = BrokerSecrets(
+            self._account,
+            runner(to_broker),
+            directory,
+            SecretNote(self._observed.secret_answers.add, warn),
+            background.start,
+            kept=self._kept_secrets,
+            accept_unbound=settings.accept_unbound_secrets,
+        )
+        renewing = Renewing(
+            self._account,
+            runner(to_broker),
+            self._credentials.segment_id,
+            directory,
+            kms,
+            at_broker.record_of,
+            self._observed.secret_renewals.add,
+        )
+        secrets = TenantSecrets(keys, kms, at_broker, policy, background.start)
+        return _SecretsAtWork(secrets, at_broker, SecretRenewal(renewing))
 
     @staticmethod
     async def _start(server: HttpServer, background: Background) -> None:

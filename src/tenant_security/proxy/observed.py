@@ -50,6 +50,16 @@ class ProxyMetrics:
         )
         self.spares = metrics.counter("tsp_kms_spares", "What happened where several KMSs wrap a tenant's keys", "what")
         self.leases = metrics.counter("tsp_lease_changes", "What happened to leased keys", "purpose", "change")
+        self.secret_answers = metrics.counter(
+            "tsp_tenant_secret_refusals",
+            "What the broker said of tenant secrets and was not believed: stale, or refused because it is unbound",
+            "what",
+        )
+        self.secret_renewals = metrics.counter(
+            "tsp_tenant_secret_renewals",
+            "Tenant secrets that were to be wrapped or bound anew: renewed, overtaken by another proxy, or failed",
+            "outcome",
+        )
         self.events = metrics.counter("tsp_events", "Security events by kind and outcome", "kind", "outcome")
         self.loop_lag = metrics.histogram("tsp_event_loop_lag_seconds", "How late the event loop runs what is due")
         self.started_at_s = time.time()

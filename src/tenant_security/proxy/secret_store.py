@@ -10,11 +10,15 @@ import threading
 import time
 from enum import Enum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from tenant_security.directory.tenants import TenantDirectory
 from tenant_security.errors import Code, TenantSecurityError
+from tenant_security.secret import Secret
+from tenant_security.trust.tenant_secrets import Place, Standing, fits
+from tenant_security.wire.service_api import StoredSecret
 
 
 class Rotation(Enum):
@@ -25,11 +29,24 @@ class Rotation(Enum):
     ARCHIVED = "archived"
 
 
+class Vouched(NamedTuple):
+    """A secret as a broker keeps it, where it is said to belong, and on whose word."""
+
+    stored: StoredSecret
+    place: Place
+    standing: Standing
+
+    def fits(self, plain: bytes) -> bool:
+        """Whether what was unwrapped is the secret of this place."""
+        return fits(plain, self.stored, self.place, self.standing)
+
+
 class SecretRecord(msgspec.Struct, frozen=True):
     """One tenant secret as stored.
 
     Shape: ``id`` is an unsigned 32-bit number from 1, unique over all tenants and never reused, because it stands in
-    every ciphertext; ``edek`` is ``EncryptedDeks`` bytes, unleased, that wrap the 32 bytes of the secret.
+    every ciphertext; ``edek`` is ``EncryptedDeks`` bytes, unleased, that wrap the 32 bytes of the secret. ``vouched``
+    is None where nobody but this proxy's own machine keeps it.
     """
 
     id: int
@@ -38,6 +55,7 @@ class SecretRecord(msgspec.Struct, frozen=True):
     secret_path: str
     edek: bytes
     rotation: Rotation
+    vouched: Vouched | None = None
 
 
 class SecretStore(Protocol):
@@ -47,13 +65,16 @@ class SecretStore(Protocol):
         """Return Current, then InRotation, where they exist. Raises: OSError when the store cannot be read."""
 
     async def create(
-        self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes, *, fingerprint: bytes
+        self, tenant_id: str, secret_type: str, secret_path: str, edek: bytes, *, secret: Secret[bytes]
     ) -> SecretRecord:
         """Store a first Current, durably, and return it; where somebody was faster, return theirs instead.
 
-        ``fingerprint`` is 32 bytes that tell this secret from others and say nothing about it.
+        ``secret`` is what the EDEK wraps: it is not stored, and what is signed about it is made from it.
         Raises: OSError when the store cannot be written.
         """
+
+    def retain(self, directory: TenantDirectory) -> None:
+        """Hear of a new directory: whoever is not in it is no tenant any more."""
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -61,6 +82,9 @@ class SecretStore(Protocol):
 
 class NoSecretStore:
     """Stands where no durable place was given: refuses, rather than make a secret that a restart would lose."""
+
+    def retain(self, directory: TenantDirectory) -> None:
+        """See :class:`SecretStore`."""
 
     def close(self) -> None:
         """Nothing to close."""
@@ -80,7 +104,7 @@ class NoSecretStore:
         secret_path: str,
         _edek: bytes,
         *,
-        fingerprint: bytes,  # noqa: ARG002 - the protocol's
+        secret: Secret[bytes],  # noqa: ARG002 - the protocol's
     ) -> SecretRecord:
         """See :class:`SecretStore`."""
         await self.live(tenant_id, secret_type, secret_path)
@@ -123,6 +147,9 @@ class SecretFile:
         except sqlite3.Error as refused:
             raise OSError(f"the tenant secret file cannot be used: {refused}") from refused
 
+    def retain(self, directory: TenantDirectory) -> None:
+        """See :class:`SecretStore`: the file keeps secrets for ever, for a tenant that comes back."""
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -150,7 +177,7 @@ class SecretFile:
         secret_path: str,
         edek: bytes,
         *,
-        fingerprint: bytes = b"",  # noqa: ARG002 - the file has no use for it
+        secret: Secret[bytes] | None = None,  # noqa: ARG002 - nobody else writes the file
     ) -> SecretRecord:
         """See :class:`SecretStore`."""
         return await asyncio.to_thread(self.put, tenant_id, secret_type, secret_path, edek)

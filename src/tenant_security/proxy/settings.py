@@ -82,8 +82,8 @@ class ProxySettings:
     config_cache: Path | None = setting(
         "TSP_CONFIG_CACHE_DIR",
         Path,
-        meaning="Where what the broker sent is kept, sealed as it came, for a start without the broker. Lost: the "
-        "next start needs the broker. Leaked: ciphertext.",
+        meaning="Where what the broker sent is kept, sealed, for a start without the broker: configs, and the tenant "
+        "secrets that were used. Lost: the next start needs the broker. Leaked: ciphertext.",
     )
     config_wait_s: int = setting(
         "TSP_CONFIG_WAIT_SECONDS",
@@ -150,6 +150,13 @@ class ProxySettings:
         Path,
         meaning="Where tenant secrets are stored, wrapped by the tenants' KMSs. Keep it and back it up: without it "
         "deterministic data is unreadable for ever. Not set: keys are not derived (401), everything else works.",
+    )
+    accept_unbound_secrets: bool = setting(
+        "TSP_ACCEPT_UNBOUND_SECRETS",
+        flag,
+        default=False,
+        meaning="Take tenant secrets from the broker of which no proxy signed where they belong: those that were made "
+        "before this was done. While it is set, the broker is believed about them.",
     )
     bind_address: str = setting("TSP_BIND_ADDRESS", ip, default="0.0.0.0", meaning="The IP address of all listeners.")  # noqa: S104 - the original's default
     http_bind_address: Address | None = setting(

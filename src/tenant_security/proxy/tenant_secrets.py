@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tenant_security.crypto.aead import random_bytes
-from tenant_security.crypto.derive import HASHES, derive_key, secret_fingerprint
-from tenant_security.directory.tenants import Tenant
+from tenant_security.crypto.derive import HASHES, derive_key
+from tenant_security.directory.tenants import Assignment, Tenant
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.proxy.keys import Keys
 from tenant_security.proxy.secret_store import Rotation, SecretRecord, SecretStore
@@ -181,11 +181,11 @@ class TenantSecrets:
         self._keys.primary(tenant)
         secret = random_bytes(_SECRET_BYTES)
         made = await wrap_dek(self._kms, tenant, secret)
-        return await self._store.create(*key, made.wrapped, fingerprint=secret_fingerprint(secret))
+        return await self._store.create(*key, made.wrapped, secret=Secret(secret))
 
     async def _open(self, tenant: Tenant, record: SecretRecord) -> PlainSecret:
-        secret, use = await unwrap_dek(self._kms, tenant, edek.decode_all(record.edek))
-        return PlainSecret(record.id, record.rotation is Rotation.CURRENT, Secret(secret), use.config.fingerprint)
+        secret, use = await open_secret(self._kms, tenant, record)
+        return PlainSecret(record.id, record.rotation is Rotation.CURRENT, secret, use.config.fingerprint)
 
     def retain(self, wanted: Callable[[str, bytes], bool]) -> None:
         """Drop what is stale and what its tenant may no longer use: ``wanted(tenant id, config fingerprint)``."""
@@ -193,6 +193,22 @@ class TenantSecrets:
         for key, cached in list(self._cache.items()):
             if now >= cached.until or not all(wanted(key[0], each.fingerprint) for each in cached.secrets):
                 del self._cache[key]
+
+
+async def open_secret(kms: WrapWithKms, tenant: Tenant, record: SecretRecord) -> tuple[Secret[bytes], Assignment]:
+    """Unwrap a secret, and see that it is the one of its place. Returns it and what unwrapped it.
+
+    Raises: 202, 203, 205-210 from unwrapping; 401 when it is another secret: whoever keeps it put it there.
+    """
+    secret, use = await unwrap_dek(kms, tenant, edek.decode_all(record.edek))
+    if record.vouched is not None and not record.vouched.fits(secret):
+        raise TenantSecurityError(
+            Code.SECRET_CREATION_FAILED,
+            f"Tenant secret {record.id}, as the broker shows it, is not the secret of this tenant, type and path: it "
+            "was exchanged or altered at the broker. Nothing was derived from it; the operator restores the broker's "
+            "database from a backup",
+        )
+    return Secret(secret), use
 
 
 def derived(tenant: Tenant, request: DeriveRequest, response: DeriveResponse) -> Operation:

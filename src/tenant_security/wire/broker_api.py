@@ -197,6 +197,14 @@ class Assignment(_Said, frozen=True):
     updated: int
 
 
+class SecretRenewals(_Said, frozen=True):
+    """How many secrets wait to be wrapped by their tenants' primaries, or bound; of how many that failed lately."""
+
+    migrations: int
+    unbound: int
+    troubled: int
+
+
 class Tag(_Said, frozen=True):
     """A tag."""
 
@@ -231,6 +239,10 @@ class TenantSecret(_Said, frozen=True):
     created_by: CreatedBy
     created: int
     updated: int
+    bound: bool = False
+    """Whether a proxy signed where it belongs."""
+    trouble: str = ""
+    """Why it could not be wrapped or bound anew when that was last tried."""
 
 
 class ImportedSecret(_Said, frozen=True):
@@ -244,6 +256,8 @@ class ImportedSecret(_Said, frozen=True):
     encrypted: Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
     rotation: Literal["current", "in-rotation", "archived"]
     created: int
+    binding: Signed | None = None
+    """By who brings it: a :class:`tenant_security.wire.snapshot.SecretBinding` over its EDEK."""
 
 
 class ImportedSecrets(_Said, frozen=True):

@@ -7,8 +7,14 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from tenant_security.wire.snapshot import Signed
+
 SNAPSHOT_PATH: Final = "/service/1/snapshot"
 SECRETS_PATH: Final = "/service/1/secrets"
+NUMBERS_PATH: Final = "/service/1/secret-numbers"
+RENEWALS_PATH: Final = "/service/1/secret-renewals"
+MOST_RENEWALS: Final = 20
+"""How many secrets a proxy is lent at a time, to be renewed."""
 STATUS_PATH: Final = "/service/1/status"
 WORK_PATH: Final = "/service/1/work"
 WORK_HEADER: Final = "Tenant-Security-Work"
@@ -28,6 +34,9 @@ OTHERS: Final = ""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 FaultCode = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,4}\Z")]
 SecretType = Literal["search", "deterministic", "vector"]
+SecretNumber = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+Fingerprint = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Edek = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
 
 
 class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -35,14 +44,19 @@ class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
 
 class NewSecret(_Said, frozen=True):
-    """A tenant secret as a proxy made it: wrapped by the tenant's KMS. ``encrypted`` is an EDEK."""
+    """A tenant secret as a proxy made it: wrapped by the tenant's KMS. ``encrypted`` is an EDEK.
+
+    ``number`` was reserved before; ``binding`` is a signed :class:`tenant_security.wire.snapshot.SecretBinding`.
+    """
 
     tenant: str
+    number: SecretNumber
     type: SecretType
     path: Annotated[str, msgspec.Meta(max_length=1024)]
-    fingerprint: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    fingerprint: Fingerprint
     config: Annotated[int, msgspec.Meta(ge=1)]
-    encrypted: Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
+    encrypted: Edek
+    binding: Signed
 
 
 class StoredSecret(_Said, frozen=True):
@@ -58,12 +72,53 @@ class StoredSecret(_Said, frozen=True):
     rotation: Literal["current", "in-rotation", "archived"]
     encrypted: bytes
     created: int
+    binding: Signed | None = None
+    """Absent for secrets from before they were bound."""
 
 
 class StoredSecrets(_Said, frozen=True):
     """All secrets of one tenant."""
 
     secrets: tuple[StoredSecret, ...]
+
+
+class ReservedNumber(_Said, frozen=True):
+    """A number that no secret has and none will get again."""
+
+    number: SecretNumber
+
+
+class Renewal(_Said, frozen=True):
+    """A secret that is to be wrapped by its tenant's primary, or bound to its place, and that is lent for it."""
+
+    tenant: str
+    secret: StoredSecret
+
+
+class Renewals(_Said, frozen=True):
+    """Some of them. ``lent_s`` is for how long, in seconds."""
+
+    renewals: tuple[Renewal, ...]
+    lent_s: int
+
+
+class RenewedSecret(_Said, frozen=True):
+    """The same secret, wrapped and bound anew. ``base`` is SHA-256 of the EDEK that it was made from."""
+
+    tenant: str
+    base: Fingerprint
+    fingerprint: Fingerprint
+    config: Annotated[int, msgspec.Meta(ge=1)]
+    encrypted: Edek
+    binding: Signed
+
+
+class RenewalTrouble(_Said, frozen=True):
+    """Why a secret could not be renewed; it stays as it is and is lent again later."""
+
+    tenant: str
+    base: Fingerprint
+    why: Annotated[str, msgspec.Meta(max_length=300)]
 
 
 class TenantActivity(_Said, frozen=True):

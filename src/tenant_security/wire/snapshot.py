@@ -177,6 +177,22 @@ class Head(_Words, frozen=True):
     snapshot_hash: Hash
 
 
+class SecretBinding(_Words, frozen=True, omit_defaults=True):
+    """A tenant secret, by its ``fingerprint``, and its place. Signed by the proxy that made the secret.
+
+    Of a secret that was kept elsewhere, ``wrapped`` is the hash of its EDEK and there is no fingerprint: the admin who
+    brings it signs, and cannot open it. Source: docs/formats.md, "Tenant secrets".
+    """
+
+    vendor: VendorId
+    tenant: TenantId
+    type: str
+    path: str
+    number: int
+    fingerprint: bytes = b""
+    wrapped: bytes = b""
+
+
 class SegmentWrap(_Words, frozen=True):
     """A segment's seed, sealed to one recipient, named by the key id of its encryption key."""
 
@@ -317,6 +333,7 @@ _DECODERS: Final = {
         Root,
         Manifest,
         Head,
+        SecretBinding,
         TenantRecord,
         TenantAuthors,
         ConfigHeader,

@@ -1,22 +1,15 @@
-import msgspec
+from tests.tenant_secrets import keep_secret
 
 from tenant_security.wire import bridge_api as api
-from tenant_security.wire import service_api
 
 from .conftest import Desk
 
 
 async def made(desk: Desk, path: str, tenant: str = "t-1", type_: str = "deterministic") -> int:
     """A secret as a proxy makes it, and its number."""
-    from tenant_security.broker.secrets import create_secret
-
-    new = service_api.NewSecret(tenant, type_, path, bytes(32), 1, b"edek")
     async with desk.world.change() as change:
-        await create_secret(change, new)
-        row = msgspec.json.encode(path)
-    assert row
-    listed = await desk.good("GET", f"/1/tenants/secrets?query={path}")
-    return next(each["id"] for each in listed["result"] if each["secretPath"] == path)
+        row = await keep_secret(change, tenant, path, 1, type_=type_)
+    return int(row.number)
 
 
 async def begin(desk: Desk) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 import sqlalchemy as sa
+from tests.tenant_secrets import keep_secret
 from tests.unit.broker.conftest import World
 from tests.unit.broker.served import served
 from tests.unit.broker.test_service_api import fetch, verified
@@ -15,7 +16,6 @@ from tenant_security.broker.copying import copy_all
 from tenant_security.broker.database import Database
 from tenant_security.broker.migrations.upgrade import upgrade
 from tenant_security.broker.refusals import NotAllowedNowError
-from tenant_security.broker.secrets import NewSecret, create_secret
 from tenant_security.cli import broker_copies
 
 
@@ -26,7 +26,7 @@ async def filled(world):
         await world.tenant(name)
         number = await world.with_config(name, text=CONFIG)
         async with world.change() as change:
-            await create_secret(change, NewSecret(name, "deterministic", "p", bytes(32), number, b"edek"))
+            await keep_secret(change, name, "p", number)
     return world
 
 

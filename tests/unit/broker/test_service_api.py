@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from tests.tenant_secrets import new_secret
 from tests.unit.broker.served import served
 from tests.unit.broker.test_snapshots import CONFIG
 
@@ -20,11 +21,13 @@ from tenant_security.outbound.broker import (
     create_secret,
     fetch_snapshot,
     list_secrets,
+    reserve_number,
     send_status,
     signed_request,
 )
 from tenant_security.trust import digests
 from tenant_security.trust.refusal import RevokedError
+from tenant_security.trust.tenant_secrets import Place
 from tenant_security.wire import service_api as api
 from tenant_security.wire import snapshot as words
 
@@ -206,7 +209,7 @@ async def test_a_request_that_was_altered_is_refused(proxy, broker):
         assert (await broker.send(changed)).status in (401, 405)
 
 
-NEW = api.NewSecret("a", "deterministic", "", bytes(32), 1, b"edek")
+NEW = new_secret(Place("acme", "a", "deterministic", "", 1))
 
 
 async def test_of_many_that_make_a_secret_one_wins_and_all_get_it(world, proxy, broker):
@@ -215,7 +218,9 @@ async def test_of_many_that_make_a_secret_one_wins_and_all_get_it(world, proxy, 
     account = broker.account(key_of(proxy))
 
     async def make(byte):
-        new = msgspec.structs.replace(NEW, config=number, encrypted=bytes([byte]))
+        reserved = await broker.run(reserve_number(account))
+        place = Place("acme", "a", "deterministic", "", reserved)
+        new = new_secret(place, secret=bytes([byte]) * 32, config=number, encrypted=bytes([byte]))
         return await broker.run(create_secret(account, new))
 
     results = await asyncio.gather(*(make(byte) for byte in range(8)))
