@@ -109,8 +109,10 @@ async def rest(connection: AsyncConnection, caller: Caller, secret_id: str, said
     require_proxy(caller)
     row = await secret_row(connection, caller.vendor, said_.tenant, secret_id)
     _require_base(row, said_.base)
-    printable = "".join(letter if letter.isprintable() else " " for letter in said_.why)
-    resting = {"trouble": printable or "unknown", "lent_until_ms": now_ms + REST_MS}
+    resting: dict[str, object] = {"lent_until_ms": 0}
+    if said_.why:
+        printable = "".join(letter if letter.isprintable() else " " for letter in said_.why)
+        resting = {"trouble": printable, "lent_until_ms": now_ms + REST_MS}
     await connection.execute(_SECRETS.update().where(_SECRETS.c.id == secret_id).values(**resting))
 
 

@@ -49,7 +49,7 @@ _WHY_CHARS: Final = 300
 
 RENEWED: Final = "renewed"
 OVERTAKEN: Final = "overtaken"
-"""Somebody else renewed it first, or it changed meanwhile."""
+"""Somebody else renewed it first, or there is no need of it as far as is known here."""
 FAILED: Final = "failed"
 
 
@@ -118,28 +118,37 @@ class SecretRenewal:
                 lent: tuple[Renewal, ...] = await self._with.run(
                     borrow_renewals(self._with.account, self._with.segment)
                 )
-                for each in lent:
-                    self._with.counted(await self._renew(each))
-                if len(lent) < MOST_RENEWALS:
+                outcomes = [await self._renew(each) for each in lent]
+                if len(lent) < MOST_RENEWALS or RENEWED not in outcomes:
                     return
 
     async def _renew(self, lent: Renewal) -> str:
+        outcome = await self._outcome(lent)
+        self._with.counted(outcome)
+        return outcome
+
+    async def _outcome(self, lent: Renewal) -> str:
         base = hashlib.sha256(lent.secret.encrypted).digest()
         try:
             made = await self._made(lent, base)
         except (_TroubleError, TenantSecurityError) as why:
             said = why.message if isinstance(why, TenantSecurityError) else str(why)
-            trouble = RenewalTrouble(lent.tenant, base, said[:_WHY_CHARS])
-            with suppress(BrokerRefusedError):
-                await self._with.run(renewal_trouble(self._with.account, lent.secret.id, trouble))
+            await self._hand_back(lent, base, said[:_WHY_CHARS])
             return FAILED
         if made is None:
+            # The broker knows of a change that is on its way to us; hearing of it, we ask again.
+            await self._hand_back(lent, base, "")
             return OVERTAKEN
         try:
             await self._with.run(renew_secret(self._with.account, lent.secret.id, made))
         except BrokerRefusedError as refused:
             return OVERTAKEN if refused.status == _CONFLICT else FAILED
         return RENEWED
+
+    async def _hand_back(self, lent: Renewal, base: bytes, why: str) -> None:
+        trouble = RenewalTrouble(lent.tenant, base, why)
+        with suppress(BrokerRefusedError):
+            await self._with.run(renewal_trouble(self._with.account, lent.secret.id, trouble))
 
     async def _made(self, lent: Renewal, base: bytes) -> RenewedSecret | None:
         """Make the secret's new EDEK and binding; None where it has both, as the tenants are known here.

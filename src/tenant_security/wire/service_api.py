@@ -114,7 +114,10 @@ class RenewedSecret(_Said, frozen=True):
 
 
 class RenewalTrouble(_Said, frozen=True):
-    """Why a secret could not be renewed; it stays as it is and is lent again later."""
+    """Why a secret could not be renewed; it stays as it is and is lent again later.
+
+    Without a ``why`` it is lent again at once: the proxy does not see yet why it should be renewed.
+    """
 
     tenant: str
     base: Fingerprint

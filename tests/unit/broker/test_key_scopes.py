@@ -38,6 +38,7 @@ IMPORTED = {
     "encrypted": "AA==",
     "rotation": "current",
     "created": 1,
+    "binding": SIGNED,
 }
 INVITE = {"email": "new@example.com", "role": "owner", "deliver": "link"}
 DOCUMENTS = {"root": SIGNED, "manifest": SIGNED, "segmentWraps": []}
@@ -72,6 +73,8 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", f"{BASE}/configs/{{number}}/assignments", "configs:read", None),
     ("GET", f"{BASE}/secrets", "secrets:read", None),
     ("POST", f"{TENANT}/secrets/{{secret}}/rotation/{{step}}", "secrets:rotate", None),
+    ("GET", f"{BASE}/secret-renewals", "secrets:read", None),
+    ("POST", f"{BASE}/secret-renewals", "secrets:rotate", None),
     ("PUT", f"{BASE}/imported-secrets", "secrets:import", {"secrets": [IMPORTED]}),
     ("GET", f"{BASE}/audit", "audit:read", None),
     ("GET", f"{BASE}/audit/verification", "audit:read", None),
