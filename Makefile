@@ -97,18 +97,20 @@ lock: $(VENV)/bin/python ## Pin the dependencies with hashes; with UPGRADE=--upg
 	  --output-file requirements/test.txt $(UPGRADE)
 	@# What an image holds: the pins of run.txt, of one program alone.
 	@$(LOCK) --group build --constraints requirements/run.txt --output-file requirements/build.txt
+	@$(LOCK) --group sbom --constraints requirements/test.txt --output-file requirements/sbom.txt
 	@$(LOCK) pyproject.toml --constraints requirements/run.txt --output-file requirements/client.txt
 	@for program in $(PROGRAMS); do $(LOCK) pyproject.toml --extra $$program --extra tracing --constraints requirements/run.txt \
 	  --output-file requirements/$$program.txt || exit 1; done
 
 release: $(VENV)/.test-installed web ## Build the wheel, the source distribution and the SBOM into dist/
-	@rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist .
+	@# The time that the files carry is that of the commit: whoever builds it anew gets the same bytes.
+	@rm -rf dist && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m build --no-isolation --outdir dist .
 	@$(BIN)/cyclonedx-py requirements requirements/run.txt --pyproject pyproject.toml --output-reproducible \
 	  --of JSON --output-file dist/sbom.cdx.json
 	@cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
 
-audit: $(VENV)/.test-installed ## Ask the advisory database about every pinned dependency
-	@for lock in run build; do $(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$lock.txt || exit 1; done
+audit: $(VENV)/.test-installed ## Ask the advisory databases about every pinned dependency
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python .ci/audit $(ARGS)
 
 clean: ## Remove the environment and the caches; the state directory stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis

@@ -31,7 +31,7 @@ def test_everything_is_installed_by_its_hash() -> None:
     assert installs
     for line in installs:
         assert "require-hashes" in line or "--no-deps" in line, line
-    for program in (*PROGRAMS, "build"):
+    for program in (*PROGRAMS, "build", "sbom"):
         assert "--hash=sha256:" in (ROOT / f"requirements/{program}.txt").read_text()
 
 

@@ -1,6 +1,7 @@
-"""What is released: the same files by both ways, installed into an empty environment, and whole."""
+"""What is released: the same bytes by both ways, installed into an empty environment, and whole."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 
 
 def run(*command: str, within_s: int = 250, **options: object) -> "subprocess.CompletedProcess[str]":
@@ -20,7 +22,8 @@ def run(*command: str, within_s: int = 250, **options: object) -> "subprocess.Co
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place: Path = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(place), str(ROOT))
+    built = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(place), str(ROOT)]
+    run(*built, env={**os.environ, **EPOCH})
     return place
 
 
@@ -35,15 +38,23 @@ def python(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return made
 
 
-def test_the_wheel_has_the_same_files_from_the_source_distribution(dist: Path, tmp_path: Path) -> None:
+def test_the_wheel_has_the_same_bytes_from_the_source_distribution_elsewhere_and_later(
+    dist: Path, tmp_path: Path
+) -> None:
     (source,) = dist.glob("*.tar.gz")
-    run("tar", "-xzf", str(source), "-C", str(tmp_path))
+    run("tar", "-xzmf", str(source), "-C", str(tmp_path))  # with the times of now
     (unpacked,) = tmp_path.iterdir()
+    (unpacked / "PKG-INFO").unlink()  # a checkout has none
     again = tmp_path / "again"
-    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(again), str(unpacked))
+    built = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(again), str(unpacked)]
+    run(*built, env={**os.environ, **EPOCH, "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7"})
     (wheel,), (rebuilt,) = dist.glob("*.whl"), again.glob("*.whl")
-    assert names(wheel) - names(rebuilt) <= {each for each in names(wheel) if "/static/" in each}
+    assert names(wheel) == names(rebuilt)
+    assert wheel.read_bytes() == rebuilt.read_bytes()
+    assert source.read_bytes() == (again / source.name).read_bytes()
     assert {name for name in names(rebuilt) if "tests/" in name or "bench/" in name} == set()
+    with zipfile.ZipFile(wheel) as archive:
+        assert {each.date_time[0] for each in archive.infolist()} == {2023}
 
 
 def names(wheel: Path) -> set[str]:
@@ -77,3 +88,18 @@ def test_every_pinned_dependency_is_in_the_sbom(tmp_path: Path) -> None:
     pinned = {line.partition("==")[0].partition("[")[0] for line in lock.read_text().splitlines() if "==" in line}
     listed = {each["name"] for each in json.loads(out.read_text())["components"]}
     assert pinned <= listed
+
+
+def test_an_image_lists_what_is_inside(python: str, tmp_path: Path) -> None:
+    install = (ROOT / "deploy/install").read_text()
+    (line,) = [each for each in install.splitlines() if "cyclonedx-py" in each]
+    out = tmp_path / "sbom.json"
+    places = {
+        "/sbom/bin/cyclonedx-py": str(Path(sys.executable).with_name("cyclonedx-py")),
+        "/opt/tenant-security/sbom.cdx.json": str(out),
+        "/opt/tenant-security/bin/python": python,
+    }
+    run(*(places.get(word, word) for word in line.split()))
+    listed = {each["name"] for each in json.loads(out.read_text())["components"]}
+    assert {"tenant-security", "cryptography", "aiohttp", "msgspec"} <= listed
+    assert "litestar" not in listed

@@ -1,6 +1,7 @@
 """Every line that the daemons may log, read from their source."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,7 @@ def messages_of(source: str, package: str) -> Iterator[Message]:
         yield Message(text.value, node.func.attr, package, members, more)
 
 
+@functools.cache
 def all_messages() -> list[Message]:
     """Every message of the product, those of the same text, level and package as one."""
     found: dict[tuple[str, str, str], Message] = {}
