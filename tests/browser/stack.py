@@ -136,6 +136,25 @@ class Stack:
         proxy.require_ready(f"http://127.0.0.1:{ops}/ready")
         return proxy, port
 
+    def start_logdriver(self, environment: Mapping[str, str]) -> Process:
+        """Start a logdriver with a service's env file. It fetches nobody's events; its tenants come from the broker."""
+        ops = free_port()
+        environ = {
+            **self._base,
+            **environment,
+            "LOGDRIVER_EVENT_PRODUCER_URL": f"http://127.0.0.1:{free_port()}",
+            "LOGDRIVER_OPS_BIND_ADDRESS": f"127.0.0.1:{ops}",
+            "LOGDRIVER_SPOOL_DIRECTORY": str(self.directory / "spool"),
+            "LOGDRIVER_CONFIG_CACHE_DIR": str(self.directory / "logdriver-cache"),
+            "LOGDRIVER_DRAIN_SECONDS": "0",
+            "TSP_EGRESS_ALLOW": "127.0.0.1",
+        }
+        command = str(Path(sys.executable).with_name("tenant-security"))
+        logdriver = Process([command, "logdriver"], environ, self.directory / "logdriver.log")
+        self._processes.append(logdriver)
+        logdriver.require_ready(f"http://127.0.0.1:{ops}/live")
+        return logdriver
+
     def stop(self) -> None:
         for process in reversed(self._processes):
             process.stop()

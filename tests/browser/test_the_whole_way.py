@@ -58,11 +58,12 @@ def set_up(ann: Person) -> tuple[str, str]:
     return file, "-".join(word.strip() for word in words_shown)
 
 
-def make_service(ann: Person, name: str) -> dict[str, str]:
+def make_service(ann: Person, name: str, kind: str = "proxy") -> dict[str, str]:
     """Make a service account; returns its env file."""
     ann.go(f"/v/{VENDOR}/services")
     ann.press("Make")
     ann.type("Name", name)
+    ann.page.get_by_role("dialog").get_by_label("What it is").select_option(kind)
     ann.press("Make its keys")
     file = Path(ann.downloads("Download the env file").path()).read_text()
     ann.press("Done")

@@ -9,6 +9,9 @@ from tests.browser.people import Person
 from tests.browser.stack import Stack
 from tests.browser.test_the_whole_way import TENANT, VENDOR, accept, add_local_key, invite, make_service, set_up
 
+from tenant_security.testing.fakes.hosted import hosted
+from tenant_security.testing.fakes.splunk import FakeSplunk
+
 pytestmark = pytest.mark.toolchain
 
 HOME = f"/v/{VENDOR}/t/{TENANT}"
@@ -102,6 +105,50 @@ def test_a_destination_is_sealed_and_stored_at_once(world: World) -> None:
     world.kim.press("Remove")
     world.kim.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     world.kim.sees("See every use of your keys")
+
+
+@pytest.fixture(scope="module")
+def splunk() -> Iterator[FakeSplunk]:
+    with hosted(FakeSplunk) as made:
+        yield made
+
+
+def add_splunk(bo: Person, splunk: FakeSplunk, name: str, token: str) -> None:
+    bo.go(f"{HOME}/destinations/new")
+    bo.press("Splunk")
+    bo.type("Name", name)
+    bo.type("Address", f"https://localhost:{splunk.port}")
+    bo.type("Token", token)
+    bo.page.get_by_text("More", exact=True).click()
+    bo.page.get_by_label("Private authorities").fill(splunk.authority_pem.decode())
+    bo.press("Seal and store")
+    bo.sees("Does it arrive?")
+
+
+def test_a_test_event_arrives_at_the_tenants_siem_or_the_page_says_why_not(
+    world: World, stack: Stack, splunk: FakeSplunk
+) -> None:
+    stack.start_logdriver(make_service(world.ann, "logdriver-eu", "logdriver"))
+    bo = world.bo
+    add_splunk(bo, splunk, "Our Splunk", splunk.token)
+    bo.sees("It works.")
+    bo.sees("The destination takes it")
+    [stored] = splunk.shelf.stored
+    assert (stored.document["iclFields"]["event"], stored.document["tenantId"]) == ("SINK_TEST", TENANT)
+    bo.sees(stored.event_id)
+    add_splunk(bo, splunk, "Mistyped", "3f1c5a7e-0000-0000-0000-000000000000")
+    bo.sees("It does not work yet.")
+    bo.sees("the token is not known")
+    bo.press("Done")
+    # The one that worked does not any more, once its token was switched off; and works again afterwards.
+    card = bo.page.locator("section").filter(has=bo.page.get_by_role("heading", name="Our Splunk"))
+    splunk.enabled = False
+    card.get_by_role("button", name="Send a test event").click()
+    expect(card).to_contain_text("the token is disabled")
+    splunk.enabled = True
+    card.get_by_role("button", name="Send a test event").click()
+    expect(card).to_contain_text("It works.")
+    assert len(splunk.shelf.stored) == 2
 
 
 def test_an_auditor_reads_and_is_offered_nothing_to_change(world: World) -> None:

@@ -87,8 +87,8 @@ function Result({ test, who }: { test: ConfigTest; who: string }) {
                 {test.checks.map((check) => (
                     <li key={check.step}>
                         {check.ok ? "✓" : "✗"} {STEPS[check.step] ?? check.step}
-                        {check.ok && check.message && <div class="muted">{check.message}</div>}
                         {check.ok && check.milliseconds > 0 && <span class="muted"> · {Math.round(check.milliseconds)} ms</span>}
+                        {check.ok && check.message && <div class="muted break">{check.message}</div>}
                     </li>
                 ))}
             </ul>
