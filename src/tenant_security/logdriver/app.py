@@ -158,6 +158,7 @@ class Logdriver:
                 collect_s=settings.collect_millis / 1000,
                 at_once=settings.sends_at_once,
                 failing_at_once=max(1, settings.sends_at_once // 4),
+                slow_at_once=2 * settings.sends_at_once,
             ),
         )
         spool.on_waiting = self._delivery.wake

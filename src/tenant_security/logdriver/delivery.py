@@ -1,7 +1,7 @@
 """Delivers what waits: for each lane that has something, one task that collects, sends, settles and tries again.
 
-The rules are in ``delivery_rules``; here is what waits and calls. Lanes that fail take their turns from a small number
-of their own, so that sinks which hang cannot hold up those that answer.
+The rules are in ``delivery_rules``; here is what waits and calls. Sends that take long and lanes that fail take their
+turns from numbers of their own (``send_slots``), so that sinks which hang cannot hold up those that answer.
 """
 
 import asyncio
@@ -16,17 +16,26 @@ import structlog
 
 from tenant_security.logdriver.dead_letters import DeadLetters
 from tenant_security.logdriver.delivery_rules import due_in_s, wait_s, worst
-from tenant_security.logdriver.lane import HEAD_BYTES, STDOUT, Lane, Shed
+from tenant_security.logdriver.lane import HEAD_BYTES, STDOUT, Held, Lane, Shed
 from tenant_security.logdriver.observed import LogdriverMetrics
+from tenant_security.logdriver.send_slots import SendSlots
 from tenant_security.logdriver.spool import Spool
 from tenant_security.logdriver.summaries import Summed, as_they_are, dropped_event, summed
 from tenant_security.outbound.driver import Outbound
 from tenant_security.service.run import Background
-from tenant_security.sinks.sink import DELIVERED, Batch, Delivered, Later, Outcome, Refused, Sink
+from tenant_security.sinks.sink import DELIVERED, Batch, Delivered, Encoded, Later, Outcome, Refused, Sink
 
+_FEW_EVENTS: Final = 100
+_FEW_BYTES: Final = 65_536
+"""What is encoded at once, in some five milliseconds at most; more goes to a thread, which costs more than that saves
+for few. One thread at a time: Python lets one run at a time anyhow, and the event loop waits for its turn the longer
+the more there are."""
 _COLLECT_S: Final = 2.0
 """What sinks say when they have no wish of their own."""
 _MINUTE_S: Final = 60.0
+
+
+_Events = list[Summed]
 
 
 class OpenSink(msgspec.Struct, frozen=True):
@@ -64,6 +73,7 @@ class Pace(msgspec.Struct, frozen=True):
     collect_s: float = _COLLECT_S
     at_once: int = 256
     failing_at_once: int = 64
+    slow_at_once: int = 512
 
 
 class Delivery:
@@ -90,8 +100,10 @@ class Delivery:
         self._chance = chance
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._news: dict[Lane, asyncio.Event] = {}
-        self._healthy = asyncio.Semaphore(self._pace.at_once)
-        self._failing = asyncio.Semaphore(self._pace.failing_at_once)
+        self.slots = SendSlots(
+            at_once=self._pace.at_once, slow=self._pace.slow_at_once, failing=self._pace.failing_at_once
+        )
+        self._encoding = asyncio.Lock()
         self.stopping = asyncio.Event()
 
     @property
@@ -188,7 +200,6 @@ class Delivery:
 
     async def _deliver(self, lane: Lane, opened: OpenSink, *, failing: bool) -> Later | None:
         """Send the oldest events of a lane. Returns what holds the rest up, or None."""
-        sink = opened.sink
         try:
             held = lane.peek(self._most(opened), _most_bytes(opened))
         except OSError as failure:
@@ -198,17 +209,29 @@ class Delivery:
             return None
         lane.in_flight = held[-1].position if held else 0
         try:
-            return await self._send(lane, sink, summed(held) if opened.counts else as_they_are(held), failing=failing)
+            return await self._send(lane, opened, held, failing=failing)
         finally:
             lane.in_flight = 0
             with suppress(OSError):
                 lane.date(round(self._now_s() * 1000))
 
-    async def _send(self, lane: Lane, sink: Sink, events: Sequence[Summed], *, failing: bool) -> Later | None:
-        shed = lane.shed
-        if shed.count:
-            events = [Summed(dropped_event(lane.key.tenant, lane.key.sink, shed), ()), *events]
-        encoded = sink.encode([each.line for each in events])
+    async def _encode(self, lane: Lane, opened: OpenSink, held: Sequence[Held], shed: Shed) -> tuple[_Events, Encoded]:
+        """Make batches of events; of many in a thread, one lane after the other, so that nothing else waits for it."""
+
+        def encode() -> tuple[_Events, Encoded]:
+            events = summed(held) if opened.counts else as_they_are(held)
+            if shed.count:
+                events = [Summed(dropped_event(lane.key.tenant, lane.key.sink, shed), ()), *events]
+            return events, opened.sink.encode([each.line for each in events])
+
+        if len(held) <= _FEW_EVENTS and sum(len(each.line) for each in held) <= _FEW_BYTES:
+            return encode()
+        async with self._encoding:
+            return await asyncio.to_thread(encode)
+
+    async def _send(self, lane: Lane, opened: OpenSink, held: Sequence[Held], *, failing: bool) -> Later | None:
+        sink, shed = opened.sink, lane.shed
+        events, encoded = await self._encode(lane, opened, held, shed)
         outcomes: dict[int, Outcome] = dict(encoded.refused)
         sent = {index for batch in encoded.batches for index in batch.indexes}
         outcomes |= {index: DELIVERED for index in range(len(events)) if index not in sent and index not in outcomes}
@@ -219,7 +242,7 @@ class Delivery:
             if later is not None:
                 break
             some = batches[start : start + at_once]
-            async with self._failing if failing else self._healthy:
+            async with self.slots.taken(failing=failing):
                 answers = await asyncio.gather(*(self._run(lane, sink, batch) for batch in some))
             outcomes = {}
             for batch, answer in zip(some, answers, strict=True):

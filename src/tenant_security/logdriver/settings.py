@@ -193,7 +193,8 @@ class LogdriverSettings:
         integer(1, 10_000),
         default=256,
         unit="batches",
-        meaning="Batches under way together. Sinks that failed before share a quarter as many of their own.",
+        meaning="Batches under way together. Beside them: twice as many that have been under way for two seconds, and "
+        "a quarter as many of sinks that failed before.",
     )
     egress_allow: EgressPolicy = setting(
         "TSP_EGRESS_ALLOW",

@@ -60,6 +60,17 @@ def add_gauges(metrics: Metrics, parts: Parts) -> None:
     add("tsl_lanes", "Sinks of all tenants, standard output included", lambda: len(spool.lanes))
     add("tsl_lanes_waiting", "Sinks for which something waits", lambda: sum(x.waiting for x in spool.lanes.values()))
     add("tsl_lanes_in_trouble", "Sinks that do not take events now", lambda: len(parts.delivery.troubles))
+    slots = parts.delivery.slots
+    add(
+        "tsl_sends",
+        "Sends under way: quick, slow (for more than two seconds), or to a sink in trouble",
+        lambda: {
+            ("quick",): float(slots.quick),
+            ("slow",): float(slots.slow),
+            ("in_trouble",): float(slots.failing),
+        },
+        "pace",
+    )
     add("tsl_spool_bytes", "What waits on the disk, and the journal", lambda: spool.used_bytes)
     add("tsl_spool_capacity_bytes", "How much may wait on the disk", lambda: spool.room.disk_bytes)
     add(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 
 import msgspec
@@ -128,6 +129,39 @@ async def on_stage(tmp_path):
             stage.background.cancel()
     for stage in stages:
         stage.spool.close()
+
+
+class Encoding(ScriptedSink):
+    """Notes in which threads it encodes, and how many do at a time."""
+
+    busy = most_busy = 0
+
+    def __init__(self):
+        super().__init__(most=1_000, collect_s=0.5)
+        self.threads = []
+
+    def encode(self, events):
+        Encoding.busy += 1
+        Encoding.most_busy = max(Encoding.most_busy, Encoding.busy)
+        self.threads.append((len(events), threading.current_thread() is threading.main_thread()))
+        made = super().encode(events)
+        Encoding.busy -= 1
+        return made
+
+
+async def test_many_events_are_encoded_beside_the_loop_and_few_at_once(on_stage):
+    stage = on_stage(acme=Encoding(), other=Encoding())
+    for begin in (0, 500):
+        await stage.store(*(line(begin + each, who) for each in range(500) for who in ("acme", "other")))
+        sinks = stage.sinks.values()
+        await stage.until(lambda begin=begin, sinks=sinks: all(len(each.sent) == begin + 500 for each in sinks))
+    await stage.store(line(1000), line(1000, "other"))
+    await stage.until(lambda: all(len(each.sent) == 1001 for each in stage.sinks.values()))
+    for sink in stage.sinks.values():
+        assert sink.sent == list(range(1001))
+        assert all(on_loop == (count <= 100) for count, on_loop in sink.threads), sink.threads
+        assert {on_loop for _, on_loop in sink.threads} == {True, False}
+    assert Encoding.most_busy == 1
 
 
 async def test_events_arrive_in_order_and_the_cursor_follows(on_stage):

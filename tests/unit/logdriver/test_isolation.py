@@ -7,6 +7,7 @@ from tests.unit.logdriver.stepping_loop import run_stepping
 from tests.unit.logdriver.test_delivery import ScriptedSink, Stage, line
 
 from tenant_security.logdriver.delivery import Pace
+from tenant_security.logdriver.send_slots import SLOW_AFTER_S
 from tenant_security.logdriver.status import oldest_first
 from tenant_security.outbound.driver import Outbound
 from tenant_security.outbound.flow import pause
@@ -91,6 +92,44 @@ def test_a_dead_receiver_leaves_every_other_tenants_lag_below_five_seconds(tmp_p
     assert dead.sent == []
     for sink in others.values():
         assert sink.sent == list(range(SECONDS))
+
+
+AT_ONCE = 8
+
+
+def test_as_many_that_hang_at_one_moment_as_there_are_slots_delay_nobody_by_a_deadline(tmp_path):
+    """A service goes down that many tenants use: each of their sinks hangs for the first time, all together."""
+    others = {f"tenant{each}": Receiver() for each in range(TENANTS)}
+    dead = {f"dead{each}": Hanging() for each in range(2 * AT_ONCE)}
+    most = []
+
+    async def scenario():
+        now_s = clock()
+        async with Outbound() as outbound, asyncio.TaskGroup() as group:
+            pace = Pace(at_once=AT_ONCE, failing_at_once=2, slow_at_once=2 * AT_ONCE)
+            stage = Stage(tmp_path, group, outbound, pace=pace, now_s=now_s, **dead, **others)
+            slots = stage.delivery.slots
+            for second in range(60):
+                at_ms = round(now_s() * 1000)
+                await stage.store(*(line(second, each, at_ms=at_ms) for each in (*dead, *others)))
+                for _ in range(4):
+                    await asyncio.sleep(0.25)
+                    now_ms = round(now_s() * 1000)
+                    lags = {lane.key.tenant: lag for lag, lane in oldest_first(stage.spool, now_ms)}
+                    # Two seconds for each time that the slots are full of those that hang, and no deadline of 30.
+                    most.append(max((lag for name, lag in lags.items() if name in others), default=0.0))
+                    assert slots.quick <= AT_ONCE
+                    assert slots.slow <= 2 * AT_ONCE
+                    assert slots.failing <= 2
+            await asyncio.sleep(MOST_LAG_S)
+            stage.background.cancel()
+        stage.spool.close()
+
+    run_stepping(scenario())
+    assert max(most) < MOST_LAG_S + 2 * SLOW_AFTER_S
+    assert max(most[len(most) // 4 :]) < MOST_LAG_S
+    for sink in others.values():
+        assert sink.sent == list(range(60))
 
 
 def clock():
