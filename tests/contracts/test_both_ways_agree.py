@@ -120,8 +120,8 @@ class World:
         api_keys, rays, log = ApiKeys([Secret(KEY)]), RayIds(), configure_logs("proxy", 60)
         refresher: Any = self.directory
         answers = FastPath(refresher, self.leases, self.secrets, recorder, most_documents=50).answers()
-        self.edge = FastEdge(answers, api_keys, rays, self.metrics, body_bytes=BODY_BYTES)
         self.api = ProxyApi(operations, Gate(api_keys, Metrics()), self.metrics, log, rays, body_bytes=BODY_BYTES)
+        self.edge = FastEdge(answers, api_keys, rays, self.metrics, later=self.api.later, body_bytes=BODY_BYTES)
         self.config = Config(self.api, lifespan="off", log_config=None, access_log=False, interface="asgi3", ws="none")
         self.config.load()
 

@@ -14,7 +14,8 @@ import structlog
 
 from tenant_security.errors import Code, TenantSecurityError
 from tenant_security.kms.provider import KmsFaultError
-from tenant_security.proxy.applications import Gate
+from tenant_security.proxy.applications import ENVIRONMENT, Gate
+from tenant_security.proxy.hot_routes import Client
 from tenant_security.proxy.observed import SLOW, ProxyMetrics
 from tenant_security.proxy.openapi import openapi_document
 from tenant_security.proxy.operations import Operations
@@ -36,6 +37,7 @@ from tenant_security.service.logs import tells_all
 from tenant_security.service.pacer import Pacer
 from tenant_security.service.ray import RayIds
 from tenant_security.wire import proxy_api
+from tenant_security.wire.applications import Application
 from tenant_security.wire.proxy_api import BASE_PATH, RequestBody
 
 R = TypeVar("R", bound=RequestBody)
@@ -124,22 +126,43 @@ class ProxyApi:
         self._metrics.requests.add(name, code, SLOW)
         self._metrics.latency.observe(time.perf_counter() - began, name)
 
+    async def later(self, name: str, body: bytes, client: Client) -> Reply:
+        """Answer a request that came with a key of the environment, and whose protocol has judged its head."""
+        began = time.perf_counter()
+        await self._pacer.turn()
+        self._count_client(*client)
+        reply, code = await self._run(self._routes[BASE_PATH + name], ENVIRONMENT, body, self._rays.next())
+        self._metrics.requests.add(name, code, SLOW)
+        self._metrics.latency.observe(time.perf_counter() - began, name)
+        return reply
+
     async def _answer(
         self, scope: Scope, receive: Receive, path: str, route: Route | None, ray_id: str
     ) -> tuple[Reply, str]:
         name = route.name if route is not None else _NO_ROUTE
-        tenant_id: str | None = None
         try:
             if path == OPENAPI_PATH and scope["method"] == "GET":
                 return self._openapi, "ok"
             application = self._gate.who(header(scope, b"authorization"))
-            self._count_client(scope)
+            self._count_client(header(scope, b"x-icl-tsc-language"), header(scope, b"x-icl-tsc-version"))
             if route is None:
                 raise unknown_route()
             if scope["method"] != "POST":
                 return wrong_method("POST"), str(int(Code.UNKNOWN_ERROR))
             self._gate.let_in(application, route.name)
             body = await read_body(scope, receive, self._body_bytes)
+        except TenantSecurityError as fault:
+            return self._refused(name, ray_id, None, fault)
+        except ClientGoneError:
+            raise
+        except Exception as broken:  # noqa: BLE001 - the last line of defence, told apart in the log
+            return self._internal(name, ray_id, None, broken)
+        return await self._run(route, application, body, ray_id)
+
+    async def _run(self, route: Route, application: Application, body: bytes, ray_id: str) -> tuple[Reply, str]:
+        """Do what a request asks for that was let in."""
+        tenant_id: str | None = None
+        try:
             call = route.read(body, ray_id)
             tenant_id = call.tenant_id
             self._gate.let_in_for(application, tenant_id)
@@ -149,17 +172,14 @@ class ProxyApi:
                 if self._safe is not None:
                     await self._safe()  # what was done is told only when it can be told to the tenant too
         except TenantSecurityError as fault:
-            self._log_fault(name, ray_id, tenant_id, fault)
-            return error_reply(fault), str(int(fault.code))
-        except ClientGoneError:
-            raise
+            return self._refused(route.name, ray_id, tenant_id, fault)
         except Exception as broken:  # noqa: BLE001 - the last line of defence, told apart in the log
-            return self._internal(name, ray_id, tenant_id, broken), str(int(Code.UNKNOWN_ERROR))
+            return self._internal(route.name, ray_id, tenant_id, broken)
         if tells_all():
-            self._log.debug("request served", name=name, ray_id=ray_id, tenant_id=tenant_id)
+            self._log.debug("request served", name=route.name, ray_id=ray_id, tenant_id=tenant_id)
         return Reply(200, answer), "ok"
 
-    def _log_fault(self, name: str, ray_id: str, tenant_id: str | None, fault: TenantSecurityError) -> None:
+    def _refused(self, name: str, ray_id: str, tenant_id: str | None, fault: TenantSecurityError) -> tuple[Reply, str]:
         provider = fault if isinstance(fault, KmsFaultError) else None
         self._log.info(
             "request refused",
@@ -172,8 +192,9 @@ class ProxyApi:
             provider_code=provider.provider_code if provider is not None else None,
             provider_request_id=provider.request_id if provider is not None else None,
         )
+        return error_reply(fault), str(int(fault.code))
 
-    def _internal(self, name: str, ray_id: str, tenant_id: str | None, broken: Exception) -> Reply:
+    def _internal(self, name: str, ray_id: str, tenant_id: str | None, broken: Exception) -> tuple[Reply, str]:
         """Tell the caller nothing but where to look; tell the log the kind and the place, never the message."""
         frames = traceback.extract_tb(broken.__traceback__)
         self._log.error(
@@ -186,9 +207,9 @@ class ProxyApi:
             at=[f"{frame.name}:{frame.lineno}" for frame in frames[-6:]],
         )
         message = f"An internal error happened; the operator finds it in the log under ray id {ray_id}"
-        return error_reply(TenantSecurityError(Code.UNKNOWN_ERROR, message))
+        return error_reply(TenantSecurityError(Code.UNKNOWN_ERROR, message)), str(int(Code.UNKNOWN_ERROR))
 
-    def _count_client(self, scope: Scope) -> None:
-        client = self._metrics.client(header(scope, b"x-icl-tsc-language"), header(scope, b"x-icl-tsc-version"))
+    def _count_client(self, language: bytes | None, version: bytes | None) -> None:
+        client = self._metrics.client(language, version)
         if client is not None:
             client.value += 1

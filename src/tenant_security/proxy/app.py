@@ -288,6 +288,9 @@ class Proxy:
             gc.freeze()
 
         rays = RayIds()
+        proxy_api = ProxyApi(
+            operations, self._gate, self._observed, log, rays, body_bytes=settings.body_bytes, safe=safe
+        )
         edge = FastEdge(
             # Where an answer waits for the disk, nothing can be answered in one go.
             FastPath(
@@ -301,13 +304,12 @@ class Proxy:
             self._api_keys,
             rays,
             self._observed,
+            later=proxy_api.later,
             body_bytes=settings.body_bytes,
             traces=self._tracing is not None,
         )
         api = HttpServer(
-            self._traced(
-                ProxyApi(operations, self._gate, self._observed, log, rays, body_bytes=settings.body_bytes, safe=safe)
-            ),
+            self._traced(proxy_api),
             self._listeners.api,
             EdgeLimits(
                 head_bytes=settings.head_bytes,

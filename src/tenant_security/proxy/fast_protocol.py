@@ -2,8 +2,10 @@
 
 A request is hot when it is a plain ``POST`` to one of the hot endpoints, with the API key, and nothing before it is
 still being answered. Its body is collected here; when the last byte is in, the answer is made and written at once.
-Where there is no answer, the request is handed to uvicorn's own way as if it had never been looked at, so everything
-unusual has exactly one implementation.
+
+Where there is no answer at once, because a KMS must be asked or something is wrong, and nothing came behind the
+request, a task asks the application for it without going through ASGI. Everything else is handed to uvicorn's own way
+as if it had never been looked at, so everything unusual has exactly one implementation.
 """
 
 import asyncio
@@ -14,9 +16,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from tenant_security.proxy.hot_routes import Client, FastEdge, HotRoute
-from tenant_security.proxy.known_heads import KnownHeads
+from tenant_security.proxy.known_heads import KnownHeads, head_of
 from tenant_security.proxy.tracing import is_sampled
-from tenant_security.service.http_protocol import IDLE, EdgeProtocol, EdgeState
+from tenant_security.service.http_protocol import ANSWERING, IDLE, EdgeProtocol, EdgeState, written
 
 _AUTHORIZATION: Final = b"authorization"
 _LENGTH: Final = b"content-length"
@@ -51,7 +53,8 @@ class FastProtocol(EdgeProtocol):
         self._key = b""
         self._heads = KnownHeads()
         self._piece = b""
-        self._declined = False
+        self._busy = False  # a task answers the newest request
+        self._early = b""  # what came meanwhile
 
     def data_received(self, data: bytes) -> None:
         """Answer at once what looks exactly like a request before; let the parser see everything else."""
@@ -60,13 +63,17 @@ class FastProtocol(EdgeProtocol):
             if known is not None and self._is_free():
                 key = data[len(known.before) : known.key_end]
                 if self._edge.api_keys.accepts(key):
-                    if self._serve(known.route, data[known.body_at :], known.client):
-                        return
-                    self._declined = True
+                    body = data[known.body_at :]
+                    if not self._serve(known.route, body, known.client):
+                        self._ask(known.route, body, known.client)
+                    return
+        elif self._busy:
+            self._early += data
+            self.transport.pause_reading()
+            return
         self._piece = data
         super().data_received(data)
         self._piece = b""
-        self._declined = False
 
     def on_message_begin(self) -> None:
         """Note that a request begins; what uvicorn prepares for it waits until it is needed."""
@@ -82,7 +89,7 @@ class FastProtocol(EdgeProtocol):
     def on_headers_complete(self) -> None:
         """Decide which way the request takes."""
         route = self._edge.routes.get(self.url)
-        if route is not None and not self._refused and not self._declined and self._is_hot():
+        if route is not None and not self._refused and self._is_hot():
             self._in_head = False
             self._hot = route
             self._body = []
@@ -97,6 +104,7 @@ class FastProtocol(EdgeProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return (
             self.server_state.success_head is not None
+            and not self._busy
             and self._write_paused_at is None
             and (cycle is None or cycle.response_complete)
             and not self.pipeline
@@ -146,10 +154,15 @@ class FastProtocol(EdgeProtocol):
             super().on_message_complete()
             return
         self._hot = None
-        body = b"".join(self._body)
+        body, last = b"".join(self._body), self._body[-1] if self._body else b""
         self._body = []
+        head = head_of(self._piece, len(body))
+        if head:
+            self._heads.remember(head, len(body), self._key, route, self._client)
         if self._serve(route, body, self._client):
-            self._heads.remember(self._piece, len(body), self._key, route, self._client)
+            return
+        if self._is_free() and (head or len(last) == len(self._piece)):
+            self._ask(route, body, self._client)
             return
         self._hand_over()
         if body:
@@ -157,7 +170,7 @@ class FastProtocol(EdgeProtocol):
         super().on_message_complete()
 
     def _serve(self, route: HotRoute, body: bytes, client: Client) -> bool:
-        """Answer a hot request, unless it needs the other way."""
+        """Answer a hot request at once, if that can be."""
         head = self.server_state.success_head
         if head is None:  # the drain began while the body came
             return False
@@ -172,6 +185,38 @@ class FastProtocol(EdgeProtocol):
             self._edge.count_client(client)
         route.observe(time.perf_counter() - began)
         return True
+
+    def _ask(self, route: HotRoute, body: bytes, client: Client) -> None:
+        """Have the newest request answered by a task. Nothing may have come behind it, and what does then waits."""
+        self._busy = True
+        self._phase, self._since = ANSWERING, self.loop.time()
+        task = self.loop.create_task(self._answer_later(route, body, client))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _answer_later(self, route: HotRoute, body: bytes, client: Client) -> None:
+        try:
+            reply = await self._edge.later(route.name, body, client)
+        except BaseException:  # the server stops
+            self.transport.abort()
+            raise
+        self._busy = False
+        if self.transport.is_closing():
+            return
+        self.transport.write(written(reply, self.server_state.default_headers))
+        if self.server_state.success_head is None:
+            self.transport.close()
+            return
+        self._become_idle()
+        if self._early:
+            early, self._early = self._early, b""
+            self.transport.resume_reading()
+            self.data_received(early)
+
+    def shutdown(self) -> None:
+        """End the connection as soon as nobody can be waiting on it; a task that answers closes it itself."""
+        if not self._busy:
+            super().shutdown()
 
     def _hand_over(self) -> None:
         """Give what came so far to uvicorn, as if it came now."""

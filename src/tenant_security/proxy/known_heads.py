@@ -40,14 +40,21 @@ class KnownHeads:
             return None
         return known
 
-    def remember(self, request: bytes, body_size: int, key: bytes, route: HotRoute, client: Client) -> None:
-        """Keep the head of a request that was parsed from exactly these bytes and served."""
-        body_at = len(request) - body_size
-        head = request[:body_at]
+    def remember(self, head: bytes, body_size: int, key: bytes, route: HotRoute, client: Client) -> None:
+        """Keep the head of a request that was parsed from exactly these bytes and found hot."""
         at = head.find(key)
-        if not head.startswith(b"POST ") or head.find(_END) != body_at - len(_END) or at < 0 or head.count(key) > 1:
+        if at < 0 or head.count(key) > 1:
             return
         if len(self._by_size) >= _MOST:
             self._by_size.clear()
         end = at + len(key)
-        self._by_size[len(request)] = KnownHead(head[:at], end, head[end:], body_at, route, client)
+        self._by_size[len(head) + body_size] = KnownHead(head[:at], end, head[end:], len(head), route, client)
+
+
+def head_of(piece: bytes, body_size: int) -> bytes:
+    """Return the head in a piece of the stream that is one whole request with a body of this size; empty if it is not.
+
+    Nothing comes behind such a request in the piece.
+    """
+    head = piece[: len(piece) - body_size]
+    return head if head.startswith(b"POST ") and head.find(_END) == len(head) - len(_END) else b""

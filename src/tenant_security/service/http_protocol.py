@@ -5,7 +5,7 @@ sweep once a second ends what has been waiting too long; a request costs no time
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import httptools
@@ -275,14 +275,20 @@ class EdgeProtocol(HttpToolsProtocol):
             own.disconnected = True
             own.message_event.set()
         if own is None or not own.response_started:
-            head = [STATUS_LINE[status]]
-            head += [b"%b: %b\r\n" % each for each in self.server_state.default_headers if each[0] != b"connection"]
-            head.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body))
-            head.append(b"connection: close\r\n\r\n")
-            self.transport.write(b"".join(head) + body)
+            headers = [each for each in self.server_state.default_headers if each[0] != b"connection"]
+            reply = Reply(status, body, headers=((b"connection", b"close"),))
+            self.transport.write(written(reply, headers))
         # Closing now would reset a connection whose client still sends, and take the answer away from it.
         self._phase, self._since = _REFUSED, self.loop.time()
         self.transport.write_eof()
+
+
+def written(reply: Reply, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return a reply as it is sent."""
+    lines = [STATUS_LINE[reply.status], *(b"%b: %b\r\n" % each for each in default_headers)]
+    lines.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (reply.content_type, len(reply.body)))
+    lines += [b"%b: %b\r\n" % each for each in reply.headers]
+    return b"".join((*lines, b"\r\n", reply.body))
 
 
 def _answering(reply: Reply) -> Callable[..., Awaitable[None]]:
