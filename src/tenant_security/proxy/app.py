@@ -287,12 +287,8 @@ class Proxy:
             gc.collect()
             gc.freeze()
 
-        rays = RayIds()
-        proxy_api = ProxyApi(
-            operations, self._gate, self._observed, log, rays, body_bytes=settings.body_bytes, safe=safe
-        )
-        edge = FastEdge(
-            # Where an answer waits for the disk, nothing can be answered in one go.
+        api = self._api_server(
+            operations,
             FastPath(
                 refresher,
                 leases,
@@ -300,27 +296,8 @@ class Proxy:
                 recorder,
                 most_documents=settings.most_documents,
                 rates=self._gate.tenant_rates,
-            ).answers(at_once=safe is None),
-            self._api_keys,
-            rays,
-            self._observed,
-            later=proxy_api.later,
-            body_bytes=settings.body_bytes,
-            traces=self._tracing is not None,
-        )
-        api = HttpServer(
-            self._traced(proxy_api),
-            self._listeners.api,
-            EdgeLimits(
-                head_bytes=settings.head_bytes,
-                receive_s=settings.receive_s,
-                idle_s=settings.idle_s,
-                connections=settings.connections,
             ),
-            protocol=partial(FastProtocol, edge),
-            share=self._listeners.share,
-            tls=self._tls.context,
-            client_names=settings.tls_client_names,
+            safe,
         )
         self._tls.renews(api.use_tls)
         ops = HttpServer(
@@ -359,6 +336,39 @@ class Proxy:
             on_ready(ports)
             await self._signals.stop.wait()
         await self._stop(api, [each for each in (events, ops) if each is not None], outbox)
+
+    def _api_server(
+        self, operations: Operations, fast: FastPath, safe: Callable[[], Awaitable[None]] | None
+    ) -> HttpServer:
+        """Put both ways of answering behind the API port."""
+        settings, rays = self._settings, RayIds()
+        api = ProxyApi(
+            operations, self._gate, self._observed, self._log, rays, body_bytes=settings.body_bytes, safe=safe
+        )
+        edge = FastEdge(
+            # Where an answer waits for the disk, nothing can be answered in one go.
+            fast.answers(at_once=safe is None),
+            self._api_keys,
+            rays,
+            self._observed,
+            later=api.later,
+            body_bytes=settings.body_bytes,
+            traces=self._tracing is not None,
+        )
+        return HttpServer(
+            self._traced(api),
+            self._listeners.api,
+            EdgeLimits(
+                head_bytes=settings.head_bytes,
+                receive_s=settings.receive_s,
+                idle_s=settings.idle_s,
+                connections=settings.connections,
+            ),
+            protocol=partial(FastProtocol, edge),
+            share=self._listeners.share,
+            tls=self._tls.context,
+            client_names=settings.tls_client_names,
+        )
 
     def _talk_with_broker(  # noqa: PLR0917 - the parts of one composition
         self,
