@@ -1,5 +1,6 @@
 """A tenant with two people: a second one joins, changes wait for the other, destinations do not, and roles hold."""
 
+import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -87,6 +88,31 @@ def test_a_change_that_is_refused_changes_nothing(world: World) -> None:
     bo.sees("Nothing changes.")
     bo.go(f"{HOME}/kms")
     expect(bo.page.get_by_text("primary", exact=True)).to_be_visible()
+
+
+def test_new_credentials_begin_with_what_the_same_person_typed_and_nobody_else_sees_it(
+    world: World, stack: Stack
+) -> None:
+    bo, kim = world.bo, world.kim
+    for person in (bo, kim):
+        person.go(f"{HOME}/kms")
+        person.follow("Rotate credentials")
+        person.sees("Name the same key as before")
+    expect(bo.page.get_by_label("Key name", exact=True)).to_have_value("globex-key")
+    expect(bo.page.get_by_label("Key", exact=True)).to_have_value("")
+    kim.sees("so type all of it again")
+    expect(kim.page.get_by_label("Key name", exact=True)).to_have_value("")
+    address = bo.page.url
+    bo.press("Sign out")
+    assert "globex-key" not in bo.storage()
+    bo.press("Sign in with a passkey")
+    bo.sees("Who vouches for Acme Notes")
+    bo.go(address)
+    expect(bo.page.get_by_label("Key name", exact=True)).to_have_value("globex-key")
+    with sqlite3.connect(stack.database) as database:
+        kept = "\n".join(database.iterdump())
+    assert "globex.example" in kept  # what is searched does hold what is no secret
+    assert "globex-key" not in kept
 
 
 def test_a_destination_is_sealed_and_stored_at_once(world: World) -> None:

@@ -8,7 +8,7 @@ import * as authoring from "../src/trust/authoring.ts";
 import { fromHex, hex, text } from "../src/trust/bytes.ts";
 import { segmentsFor, verifyAuthors, verifyChain, verifyConfig, verifyRecord } from "../src/trust/chain.ts";
 import * as documents from "../src/trust/documents.ts";
-import { lockKeys, newKeys, openerOfPasskey, openKeys, readBundle, stretch, withContent, withLock } from "../src/trust/keys.ts";
+import { contentOf, type Form, formOf, lockKeys, newKeys, openerOfPasskey, openKeys, readBundle, stretch, withContent, withForm, withLock } from "../src/trust/keys.ts";
 import { fingerprint } from "../src/trust/names.ts";
 
 const CONFIG = { type: "AWS", version: 1, keyPath: { keyID: "alias/acme", region: "eu-central-1" } };
@@ -107,6 +107,24 @@ test("a bundle opens with each of its locks, and with nothing else", async () =>
     await expect(openKeys(kept, { ...passkey, id: "cred-2" })).rejects.toThrow("no lock");
     const swapped = { ...kept, signing: (await newKeys()).signing.public };
     await expect(openKeys(swapped, opener)).rejects.toThrow("altered");
+});
+
+test("a bundle keeps what was typed, bound to the version that it made", async () => {
+    const keys = await newKeys();
+    const { opener } = await stretch("ann@example.com", "correct horse battery");
+    const typed = (config: number, version: number, value: string) => ({ vendor: "acme", tenant: "", config, version, values: [{ at: "keyPath.name", value }] });
+    const forms = [typed(1, 1, "old"), typed(1, 2, "new\nline"), typed(1, 3, "newest"), typed(2, 1, "other")].reduce(withForm, [] as Form[]);
+    const kept = await withContent(await lockKeys(keys, [opener]), { ...keys, forms });
+    const opened = await openKeys(readBundle(documents.encode(kept)), opener);
+    expect(formOf(opened.forms, "acme", "", 1, 3)).toEqual({ "keyPath.name": "newest" });
+    expect(formOf(opened.forms, "acme", "", 1, 2)).toEqual({ "keyPath.name": "new\nline" });
+    expect(formOf(opened.forms, "acme", "", 1, 1)).toBeNull();
+    expect(formOf(opened.forms, "acme", "t", 1, 3)).toBeNull();
+    expect((await contentOf(kept, opened.bundleKey)).forms).toEqual(opened.forms);
+    const many = Array.from({ length: 400 }, (_, at) => typed(at + 1, 1, "x".repeat(500))).reduce(withForm, [] as Form[]);
+    expect(formOf(many, "acme", "", 400, 1)).not.toBeNull();
+    expect(JSON.stringify(many).length).toBeLessThanOrEqual(24_000);
+    expect(withForm([], typed(1, 1, "x".repeat(30_000)))).toEqual([]);
 });
 
 test("the published vector of a bundle", async () => {

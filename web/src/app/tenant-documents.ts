@@ -7,8 +7,10 @@ import { type Chain, segmentsFor, type TrustedAuthor, verifyAuthors, verifyConfi
 import * as documents from "../trust/documents.ts";
 import type { Assignment, ConfigHeader, TenantAuthor } from "../trust/documents.ts";
 import { array, bytes, object, string } from "../trust/reading.ts";
+import { type Provider, valuesOf } from "../kms/model.ts";
 import { myKeys } from "./identity.tsx";
 import type { Trust } from "./trust.ts";
+import { rememberForm } from "./vault.ts";
 
 const sealedPart = object({
     header: bytes(),
@@ -147,9 +149,20 @@ export async function sealFor(trust: Trust, tenant: string | null, tags: readonl
     return { ...(JSON.parse(JSON.stringify(sealed, documents.jsonBytes)) as Omit<SealedConfigJson, "type">), type, name, leasingAllowed };
 }
 
+/** The header of a config as it was sealed. */
+export function headerOf(sealed: SealedConfigJson): ConfigHeader {
+    return documents.configHeader(JSON.parse(atobText(sealed.header)), "header");
+}
+
 /** The number of a config as it was sealed. */
 export function numberOf(sealed: SealedConfigJson): number {
-    return documents.configHeader(JSON.parse(atobText(sealed.header)), "header").config;
+    return headerOf(sealed).config;
+}
+
+/** Remember, for this person alone, what of a config that they have just sealed is no secret. */
+export function rememberSealed(vendor: string, tenant: string, sealed: SealedConfigJson, provider: Provider, config: object): Promise<void> {
+    const { config: number, version } = headerOf(sealed);
+    return rememberForm({ vendor, tenant, config: number, version }, valuesOf(provider, config as Record<string, unknown>));
 }
 
 function atobText(written: string): string {

@@ -12,11 +12,14 @@ import { encode } from "../trust/documents.ts";
 import {
     type AdminKeys,
     type Bundle,
+    contentOf,
+    type Form,
     fromSeeds,
     openKeys,
     type Opener,
     readBundle,
     withContent,
+    withForm,
 } from "../trust/keys.ts";
 import { Store } from "./store.ts";
 
@@ -73,6 +76,7 @@ export async function hold(opened: AdminKeys): Promise<void> {
                 encryption: base64(opened.seeds.encryption),
                 bundleKey: base64(opened.bundleKey),
                 pins: [...opened.pins],
+                forms: opened.forms,
             }),
         );
         const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv: nonce }, await tabKey(), plain);
@@ -95,10 +99,11 @@ export async function resume(): Promise<void> {
         const plain = new Uint8Array(await crypto.subtle.decrypt(how, await tabKey(), sealed.slice(12)));
         const held = JSON.parse(text(plain)) as Record<"signing" | "encryption" | "bundleKey", string> & {
             pins: [string, string][];
+            forms?: Form[];
         };
         plain.fill(0);
         const seeds = { signing: fromBase64(held.signing), encryption: fromBase64(held.encryption) };
-        keys.set(await fromSeeds(seeds, fromBase64(held.bundleKey), new Map(held.pins)));
+        keys.set(await fromSeeds(seeds, fromBase64(held.bundleKey), new Map(held.pins), held.forms ?? []));
     } catch {
         sessionStorage.removeItem(PLACE);
     }
@@ -117,12 +122,29 @@ export async function rememberPin(vendor: string, root: string): Promise<void> {
     if (open === null || open.pins.get(vendor) === root) {
         return;
     }
-    const pinned = { ...open, pins: new Map(open.pins).set(vendor, root) };
-    await hold(pinned);
-    const kept = await readKept();
-    if (kept !== null) {
-        await keepBundle(await withContent(kept.bundle, pinned), kept.claim, kept.keyId);
+    await remember(open, (now) => ({ pins: new Map(now.pins).set(vendor, root) }));
+}
+
+/** Remember what was typed into a config's form and is no secret. It is only a help, so it fails silently. */
+export async function rememberForm(form: Omit<Form, "values">, values: Readonly<Record<string, string>>): Promise<void> {
+    const written = { ...form, values: Object.entries(values).map(([at, value]) => ({ at, value })) };
+    const open = keys.value;
+    if (open !== null) {
+        await remember(open, (now) => ({ forms: withForm(now.forms, written) })).catch(() => undefined);
     }
+}
+
+/** Change what the bundle holds beside the keys: what it holds now, which another tab may have changed. */
+async function remember(open: AdminKeys, change: (now: AdminKeys) => Partial<Pick<AdminKeys, "pins" | "forms">>): Promise<void> {
+    await hold({ ...open, ...change(open) });
+    const kept = await readKept();
+    if (kept === null || keys.value === null) {
+        return;
+    }
+    const now = await contentOf(kept.bundle, open.bundleKey);
+    const changed = { ...now, ...change(now) };
+    await hold(changed);
+    await keepBundle(await withContent(kept.bundle, changed), kept.claim, kept.keyId);
 }
 
 async function tabKey(): Promise<CryptoKey> {

@@ -22,10 +22,23 @@ const SEED_BYTES = 32;
 /** RFC 9106's second recommendation. Units: KiB, passes, lanes. */
 const ARGON2 = { m: 65_536, t: 3, p: 1 };
 const BUNDLE_INFO = "tenant-security/key-bundle/v1\n";
+const form = read.object({
+    vendor: read.string(/./u),
+    tenant: read.string(/^.*$/u),
+    config: read.integer(1, 2 ** 31 - 1),
+    version: read.integer(1, Number.MAX_SAFE_INTEGER),
+    values: read.array(read.object({ at: read.string(/./u), value: read.string(/^[^]*$/u) })),
+});
+/** What this person typed last to make one version of one config, without its secrets. */
+export type Form = ReturnType<typeof form>;
+/** So that a bundle stays well below what a broker keeps. Units: characters as JSON. */
+const FORMS_CHARS = 24_000;
+const FORMS_OF_ONE = 2;
 const KEYS = read.object({
     signing: read.bytes(SEED_BYTES),
     encryption: read.bytes(SEED_BYTES),
     pins: read.optional(read.array(read.object({ vendor: read.string(/./u), root: read.string(/./u) })), []),
+    forms: read.optional(read.array(form), []),
 });
 
 /** Which root fingerprint this person compared, by vendor. */
@@ -57,6 +70,8 @@ export interface AdminKeys {
     seeds: { signing: Bytes; encryption: Bytes };
     bundleKey: Bytes;
     pins: Pins;
+    /** The newest first. */
+    forms: readonly Form[];
 }
 
 /** What a passphrase or a passkey yields. `opens` opens its lock. */
@@ -68,12 +83,12 @@ export interface Opener {
 
 export async function newKeys(): Promise<AdminKeys> {
     const seeds = { signing: random(SEED_BYTES), encryption: random(SEED_BYTES) };
-    return fromSeeds(seeds, random(KEY_BYTES), new Map());
+    return fromSeeds(seeds, random(KEY_BYTES), new Map(), []);
 }
 
-export async function fromSeeds(seeds: AdminKeys["seeds"], bundleKey: Bytes, pins: Pins): Promise<AdminKeys> {
+export async function fromSeeds(seeds: AdminKeys["seeds"], bundleKey: Bytes, pins: Pins, forms: readonly Form[]): Promise<AdminKeys> {
     const signing = await SigningKey.fromSeed(seeds.signing);
-    return { signing, encryptionPublic: await publicOf(1, seeds.encryption), seeds, bundleKey, pins };
+    return { signing, encryptionPublic: await publicOf(1, seeds.encryption), seeds, bundleKey, pins, forms };
 }
 
 /** What comes of a passphrase: what signs in, and what opens the lock. */
@@ -119,6 +134,7 @@ export async function withContent(kept: Bundle, keys: AdminKeys): Promise<Bundle
             signing: base64(keys.seeds.signing),
             encryption: base64(keys.seeds.encryption),
             pins: Array.from(keys.pins, ([vendor, root]) => ({ vendor, root })),
+            forms: keys.forms,
         }),
     );
     const sealed = await encrypt(keys.bundleKey, headerOf(kept), body);
@@ -143,16 +159,36 @@ export async function openKeys(kept: Bundle, opener: Opener): Promise<AdminKeys>
     if (found === undefined) {
         throw new CannotOpenError(`your keys have no lock for this ${opener.kind}`);
     }
-    const header = headerOf(kept);
-    const bundleKey = await decrypt(opener.opens, header, found.sealed);
-    const body = await decrypt(bundleKey, header, kept.keys);
-    const { pins, ...seeds } = read.decode(KEYS, body, "the keys");
+    return contentOf(kept, await decrypt(opener.opens, headerOf(kept), found.sealed));
+}
+
+/** What a bundle holds now, by its own key. Throws CannotOpenError. */
+export async function contentOf(kept: Bundle, bundleKey: Bytes): Promise<AdminKeys> {
+    const body = await decrypt(bundleKey, headerOf(kept), kept.keys);
+    const { pins, forms, ...seeds } = read.decode(KEYS, body, "the keys");
     wipe(body);
-    const keys = await fromSeeds(seeds, bundleKey, new Map(pins.map((each) => [each.vendor, each.root])));
+    const keys = await fromSeeds(seeds, bundleKey, new Map(pins.map((each) => [each.vendor, each.root])), forms);
     if (!equal(keys.signing.public, kept.signing) || !equal(keys.encryptionPublic, kept.encryption)) {
         throw new CannotOpenError("the keys inside are not those that the bundle names");
     }
     return keys;
+}
+
+/** The forms with a new one in front; the oldest go where they would be too many. */
+export function withForm(forms: readonly Form[], added: Form): Form[] {
+    const same = (each: Form) => each.vendor === added.vendor && each.tenant === added.tenant && each.config === added.config;
+    const before = forms.filter((each) => same(each) && each.version !== added.version).slice(0, FORMS_OF_ONE - 1);
+    const kept = [added, ...before, ...forms.filter((each) => !same(each))];
+    while (kept.length > 0 && JSON.stringify(kept).length > FORMS_CHARS) {
+        kept.pop();
+    }
+    return kept;
+}
+
+/** What was typed for this very version; what belongs to another may name another key. */
+export function formOf(forms: readonly Form[], vendor: string, tenant: string, config: number, version: number): Record<string, string> | null {
+    const found = forms.find((each) => each.vendor === vendor && each.tenant === tenant && each.config === config && each.version === version);
+    return found === undefined ? null : Object.fromEntries(found.values.map(({ at, value }) => [at, value]));
 }
 
 export function readBundle(written: Bytes): Bundle {

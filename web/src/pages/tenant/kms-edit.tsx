@@ -4,11 +4,14 @@ import { useState } from "preact/hooks";
 
 import { useHere, WithTrust } from "../../app/org.tsx";
 import { navigate } from "../../app/router.ts";
-import { useLoad } from "../../app/store.ts";
-import { changeTenant, numberOf, readTenant, sealFor } from "../../app/tenant-documents.ts";
+import { myKeys } from "../../app/identity.tsx";
+import { useLoad, useStore } from "../../app/store.ts";
+import { changeTenant, numberOf, readTenant, rememberSealed, sealFor } from "../../app/tenant-documents.ts";
 import type { Trust } from "../../app/trust.ts";
+import { keys } from "../../app/vault.ts";
 import { KMS, kmsName } from "../../kms/index.ts";
-import type { Provider, Values } from "../../kms/model.ts";
+import type { Provider } from "../../kms/model.ts";
+import { formOf } from "../../trust/keys.ts";
 import { Button, ButtonLink, Card, Note, PageHead, Show } from "../../ui/parts.tsx";
 import { ChooseProvider, ConfigForm } from "../shared/config-form.tsx";
 import { ConnectionTest } from "../shared/connection-test.tsx";
@@ -52,6 +55,7 @@ function NewKms({ trust }: { trust: Trust }) {
         const number = numberOf(sealed);
         const assignments = [...state.assignments, { config: number, active: true, primary: false, leasing: false }];
         const outcome = await changeTenant(trust, state, { assignments, configs: [sealed] });
+        await rememberSealed(of.vendor, tenant, sealed, provider, config);
         setStored({ number, waits: outcome === "waits" });
     };
     if (stored !== null) {
@@ -125,22 +129,12 @@ export function RotateKmsPage({ number }: { number: number }) {
     return <WithTrust>{(trust) => <Rotate trust={trust} number={number} />}</WithTrust>;
 }
 
-/** What was typed for a config's key path, kept in this browser only: it names things and holds no secret. */
-const PATHS = "key-paths";
-
-function keptPaths(): Record<string, Values> {
-    try {
-        return JSON.parse(localStorage.getItem(PATHS) ?? "{}") as Record<string, Values>;
-    } catch {
-        return {};
-    }
-}
-
 function Rotate({ trust, number }: { trust: Trust; number: number }) {
     const { of, home } = useHere();
     const tenant = of.tenant ?? "";
     const state = useLoad(() => readTenant(trust, tenant), [trust, tenant]);
     const [done, setDone] = useState(false);
+    const mine = useStore(keys);
     return (
         <Show of={state}>
             {(known) => {
@@ -149,7 +143,8 @@ function Rotate({ trust, number }: { trust: Trust; number: number }) {
                 if (old === undefined || provider === undefined) {
                     return <Note tone="bad">There is no config {number} of yours.</Note>;
                 }
-                const save = async (name: string, config: object, values: Values) => {
+                const typed = mine === null ? null : formOf(mine.forms, of.vendor, tenant, number, old.header.version);
+                const save = async (name: string, config: object) => {
                     const sealed = await sealFor(trust, tenant, null, {
                         kind: "kms",
                         type: old.type,
@@ -159,8 +154,7 @@ function Rotate({ trust, number }: { trust: Trust; number: number }) {
                         follows: { number, version: old.header.version },
                     });
                     await changeTenant(trust, known, { configs: [sealed] });
-                    const names = Object.entries(values).filter(([at]) => at.startsWith("keyPath."));
-                    localStorage.setItem(PATHS, JSON.stringify({ ...keptPaths(), [`${of.vendor} ${tenant} ${number}`]: Object.fromEntries(names) }));
+                    await rememberSealed(of.vendor, tenant, sealed, provider, config);
                     setDone(true);
                 };
                 return (
@@ -177,15 +171,25 @@ function Rotate({ trust, number }: { trust: Trust; number: number }) {
                         ) : (
                             <>
                                 <Note tone="warn" title="Name the same key as before">
-                                    <p>
-                                        Nobody but the proxy can read what was sealed, not even this page, so type all of it again. The credentials change; the key must stay: with another key, data that the old one encrypted would be lost.
-                                        For another key, add a new config instead.
-                                    </p>
+                                    {typed !== null ? (
+                                        <p>What is no secret is filled in as you typed it, from your own key bundle. The secrets are not: nobody but the proxy can read what was sealed.</p>
+                                    ) : (
+                                        <p>Nobody but the proxy can read what was sealed, not even this page, so type all of it again.</p>
+                                    )}
+                                    <p>The credentials change; the key must stay: with another key, data that the old one encrypted would be lost. For another key, add a new config instead.</p>
+                                    {mine === null && (
+                                        <p>
+                                            <Button small act={myKeys}>
+                                                Open my keys to fill in what I typed
+                                            </Button>
+                                        </p>
+                                    )}
                                 </Note>
                                 <ConfigForm
+                                    key={typed === null ? "empty" : "filled"}
                                     provider={provider}
                                     name={old.name}
-                                    begin={keptPaths()[`${of.vendor} ${tenant} ${number}`] ?? {}}
+                                    begin={typed ?? {}}
                                     action="Seal and store"
                                     save={save}
                                     cancel={() => navigate(`${home}/kms`)}
