@@ -232,7 +232,8 @@ class AtBroker:
             if not offered and not gone:
                 return None
             signed = self._signed_again(new)
-        return api.TenantChange(signed, before.record_version, configs=offered, removed=tuple(sorted(gone)))
+        authors = new.authors if old is not None and new.authors != old.authors else None
+        return api.TenantChange(signed, before.record_version, authors, offered, tuple(sorted(gone)))
 
     def _offered(
         self,
@@ -255,7 +256,7 @@ class AtBroker:
                 or (number in leased and not stored.leasing_allowed)
                 or _wrapped(stored) != wanted
             ):
-                labels = kinds.get(number) or _labels(stored)
+                labels = kinds.get(number) or labels_of(stored)
                 offered.append(self.sealed(envelope, segments, labels, leasing=number in leased))
         return tuple(offered)
 
@@ -330,7 +331,7 @@ class AtBroker:
             stored = yield from self.ask("GET", f"/configs/{each.id}/sealed", api.SealedConfig)
             if _wrapped(stored) != wanted:
                 envelope = stored.envelope(stored.wraps[0])
-                offered = self.sealed(envelope, self.vendor.segments, _labels(stored), leasing=each.leasing_allowed)
+                offered = self.sealed(envelope, self.vendor.segments, labels_of(stored), leasing=each.leasing_allowed)
                 yield from self.ask("PUT", "/configs", api.Config, offered)
                 missing += 1
         return missing
@@ -349,7 +350,7 @@ class AtBroker:
         if any(each.id == number for each in known):
             stored = yield from self.ask("GET", f"/configs/{number}/sealed", api.SealedConfig)
             roster.shared[number] = stored.envelope(stored.wraps[0])
-            if not roster.put_shared(number, config_json) and _labels(stored) == labels:
+            if not roster.put_shared(number, config_json) and labels_of(stored) == labels:
                 return False
         else:
             roster.put_shared(number, config_json)
@@ -376,7 +377,8 @@ def config_type(config_json: bytes) -> str:
         raise ValueError("a config is a JSON object with a member 'type'") from None
 
 
-def _labels(stored: api.SealedConfig | None) -> Labels:
+def labels_of(stored: api.SealedConfig | None) -> Labels:
+    """Return what a stored config is labelled with."""
     return Labels() if stored is None else Labels(stored.type, stored.name, stored.leasing_allowed)
 
 

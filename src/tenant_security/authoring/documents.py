@@ -13,7 +13,9 @@ from tenant_security.wire import snapshot as words
 
 
 def sign(
-    kind: Kind, document: words.Root | words.Manifest | words.Head | words.TenantRecord, key: SigningKey
+    kind: Kind,
+    document: words.Root | words.Manifest | words.Head | words.TenantRecord | words.TenantAuthors,
+    key: SigningKey,
 ) -> words.Signed:
     """Write a document and sign exactly those bytes."""
     body = words.encode(document)

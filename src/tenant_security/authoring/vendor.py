@@ -12,8 +12,9 @@ Trust: whoever reads this directory can read every config; whoever has ``admin.k
 Owner: one process at a time.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -37,7 +38,7 @@ MANIFEST_LIFE_S: Final = 365 * DAY_S
 
 _STATE: Final = "vendor.json"
 _ROOT_KEY: Final = "root.key"
-_ADMIN_KEY: Final = "admin.key"
+ADMIN_KEY: Final = "admin.key"
 _ALL_RIGHTS: Final = (words.May.RECORD, words.May.CONFIG, words.May.AUTHORS)
 
 
@@ -63,7 +64,7 @@ class Vendor:
         self._clock: Final = clock
         self.root = words.decode(words.Root, state.root.body)
         self._manifest = words.decode(words.Manifest, state.manifest.body)
-        self.admin: Final = SigningKey(read_seed(directory / _ADMIN_KEY))
+        self.admin: Final = SigningKey(read_seed(directory / ADMIN_KEY))
         self._opening: Final[dict[tuple[int, int], OpeningKey]] = {}
 
     @classmethod
@@ -75,10 +76,10 @@ class Vendor:
         Raises: KeyFileError when the directory already holds a vendor.
         """
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        seeds = {name: new_seed() for name in (_ROOT_KEY, _ADMIN_KEY, _seed_name(1, 1))}
+        seeds = {name: new_seed() for name in (_ROOT_KEY, ADMIN_KEY, _seed_name(1, 1))}
         for name, seed in seeds.items():
             write_seed(directory / name, seed)
-        root_key, admin = SigningKey(seeds[_ROOT_KEY]), SigningKey(seeds[_ADMIN_KEY])
+        root_key, admin = SigningKey(seeds[_ROOT_KEY]), SigningKey(seeds[ADMIN_KEY])
         now_s = int(clock())
         root = words.Root(
             vendor=vendor_id,
@@ -311,23 +312,47 @@ class Vendor:
 
         Raises: ValueError when the key is an author already; KeyFileError when ``root.key`` is not here.
         """
-        root_key = SigningKey(read_seed(self.directory / _ROOT_KEY))
         signs = words.RootKey(public, (words.Signs.MANIFEST, words.Signs.HEAD))
-        version = next_version(self.root.version, self.now_s())
-        root = msgspec.structs.replace(self.root, version=version, keys=(*self.root.keys, signs))
         wraps = tuple(
             documents.wrap_seed(self.id, segment, self._seed(segment), recipient) for segment in self.segments
         )
+        with self._root_with((*self.root.keys, signs), wraps):
+            self.add_author(public, name, tenant=words.SHARED)
+
+    def let_in(self, admin: bytes) -> None:
+        """Let a second admin key of this directory sign all that the first may.
+
+        Raises: KeyFileError when ``root.key`` is not here; ValueError when the key is an author already.
+        """
+        signs = words.RootKey(admin, (words.Signs.MANIFEST, words.Signs.HEAD))
+        with self._root_with((*self.root.keys, signs)):
+            self.add_author(admin, "admin", tenant=words.SHARED, may=_ALL_RIGHTS)
+
+    def take_out(self, admin: bytes) -> None:
+        """Take all rights from an admin key; what it alone has signed counts no more.
+
+        Raises: KeyFileError when ``root.key`` is not here; UnknownNameError; ValueError for the key that we sign with.
+        """
+        if admin == self.admin.public:
+            raise ValueError("the key that signs here cannot take itself out; put another in its place first")
+        with self._root_with(tuple(each for each in self.root.keys if each.public != admin)):
+            self.remove_author(key_id(admin))
+
+    @contextlib.contextmanager
+    def _root_with(self, keys: tuple[words.RootKey, ...], wraps: tuple[words.SegmentWrap, ...] = ()) -> Iterator[None]:
+        """Sign a root that names these keys, for the manifest that the block publishes; undone where it cannot."""
+        root_key = SigningKey(read_seed(self.directory / _ROOT_KEY))
+        version = next_version(self.root.version, self.now_s())
         before = self.root, self._state
-        self.root = root
+        self.root = msgspec.structs.replace(self.root, version=version, keys=keys)
         self._state = msgspec.structs.replace(
             self._state,
-            root=documents.sign(Kind.ROOT, root, root_key),
+            root=documents.sign(Kind.ROOT, self.root, root_key),
             segment_wraps=(*self._state.segment_wraps, *wraps),
         )
         try:
-            self.add_author(public, name, tenant=words.SHARED)
-        except ValueError:
+            yield
+        except (ValueError, UnknownNameError):
             self.root, self._state = before
             raise
 

@@ -1,18 +1,30 @@
 """``tenant-security vendor``: a vendor's keys, and the vendor at its broker."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from cyclopts import App, Parameter
 
+from tenant_security.authoring import admin_key
 from tenant_security.authoring.admitting import admit_admin
 from tenant_security.authoring.keyfiles import write_whole
 from tenant_security.authoring.vendor import Vendor
-from tenant_security.cli.explain import explained
-from tenant_security.cli.link import At, AtOptions, Json, Session, remember_broker, remembered_broker, show_json, talk
+from tenant_security.cli.explain import explained, fail
+from tenant_security.cli.link import (
+    At,
+    AtOptions,
+    Json,
+    Session,
+    change_keys,
+    remember_broker,
+    remembered_broker,
+    show_json,
+    talk,
+)
 from tenant_security.crypto.seal import Suite
-from tenant_security.wire.broker_api import NewVendor, VendorDocuments
+from tenant_security.wire.broker_api import NewVendor, TenantSecret, VendorDocuments
 from tenant_security.wire.people_api import AuthorLine
 
 app = App(
@@ -196,6 +208,56 @@ def admit(email: str, /, *, fingerprint: str = "", at: AtOptions) -> None:
         return line.name
 
     print(f"{talk(at, work)} can sign for this vendor now.")
+
+
+@app.command
+def rotate_admin(*, at: AtOptions, leave_secrets: bool = False) -> None:
+    """Put a new admin.key in place of the old one, sign anew what that signed, and take its rights away.
+
+    It needs root.key in the directory. Proxies serve on all the while. Run it again when it was interrupted, or when a
+    tenant's second person had to approve first. Invitations that the old key signed must be made again.
+
+    Parameters
+    ----------
+    leave_secrets
+        Do not wait until proxies have bound tenant secrets that were imported: those that only the old key vouched for
+        are refused until they are imported again.
+    """
+    with explained():
+        admin_key.begin(at.vendor)
+    _, at_broker = change_keys(at, admin_key.let_in)
+    with explained():
+        admin_key.sign_with_it(at.vendor)
+        old = admin_key.old_key(at.vendor).key_id
+    if at_broker:
+        _sign_anew(at, old, leave_secrets=leave_secrets)
+    change_keys(at, admin_key.take_out)
+    with explained():
+        admin_key.end(at.vendor)
+    print("The new admin.key signs alone. Make a copy of it, destroy those of the old one, and move root.key offline.")
+    if not at_broker:
+        print("Build the snapshot anew with --fresh: proxies will refuse entries that the old key signed.")
+
+
+def _sign_anew(at: At, old: str, *, leave_secrets: bool) -> None:
+    """Sign anew what this key signed at the broker, and end the command where something is left that only it signed."""
+
+    async def work(session: Session) -> tuple[admin_key.Left, int]:
+        left = await session.run(admin_key.sign_anew(session.admin, old, lambda tenant: print(f"  {tenant}")))
+        secrets = await session.run(session.admin.every("/secrets", TenantSecret))
+        return left, sum(not each.bound for each in secrets)
+
+    left, unbound = talk(at, work)
+    for name, why in left.refused.items():
+        sys.stderr.write(f"warning: {name} is not signed anew, what the broker shows is not good: {why}\n")
+    again = "The old key counts until then. Run this command again afterwards"
+    if left.waiting:
+        fail(f"a second person has to approve first for {', '.join(left.waiting)}. {again}")
+    if unbound and not leave_secrets:
+        fail(
+            f"{unbound} tenant secrets are not bound yet, and the old key may be all that vouches for them: run "
+            f"'tenant-security secrets renew --wait 600'. {again}; --leave-secrets does not wait"
+        )
 
 
 @app.command
