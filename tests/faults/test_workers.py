@@ -15,6 +15,11 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tenant_security.testing.brokers import running_broker
+from tenant_security.testing.proxies import Use
+from tenant_security.wire import broker_api
+from tenant_security.wire.service_env import parse_env
+
 from .proxy_process import (
     API_KEY,
     LEASED,
@@ -285,6 +290,47 @@ async def test_first_derivations_on_two_workers_at_once_make_one_secret(world: W
     with contextlib.closing(sqlite3.connect(world.state / "tenant-secrets.sqlite")) as database:
         rows = database.execute("SELECT secret_path, count(*) FROM tenant_secret GROUP BY 1").fetchall()
     assert {path: count for path, count in rows if path in paths} == dict.fromkeys(paths, 1)
+
+
+async def test_workers_that_a_broker_feeds_serve_refresh_and_stop_when_they_are_revoked(world: World) -> None:
+    local = ("TSP_SNAPSHOT_FILE", "TSP_TENANT_SECRETS_FILE")
+    async with running_broker(world.directory / "broker", {PLAIN: (Use(1),)}) as broker:
+        identity = parse_env((broker.state_dir / "service.env").read_text())
+        environ = {**identity, "CONFIG_BROKER_URL": broker.url, "API_KEY": API_KEY}
+        environ |= {"TSP_CONFIG_CACHE_DIR": str(world.directory / "cache"), "TSP_TENANT_SECRET_CACHE_SECONDS": "0"}
+        proxy = world.start("proxy", "--workers", str(WORKERS), without=local, **environ)
+        await soon(lambda: proxy.is_ready() and ready(proxy) == WORKERS, "two workers")
+        async with one_to_each(proxy) as both:
+
+            async def derived() -> Any:
+                asked = [each.call("key/derive-with-secret-path", derivation(PLAIN, "p")) for each in both]
+                one, other = [each.json()["derivedKeys"] for each in await asyncio.gather(*asked)]
+                assert one == other
+                return one
+
+            async def everywhere(tenant: str, status: int) -> None:
+                async with asyncio.timeout(WITHIN_S):
+                    for each in both:
+                        while (await each.call("document/wrap", fields(tenant))).status != status:
+                            await asyncio.sleep(0.05)
+
+            before = await derived()
+            assert len(await broker.run(broker.admin.every("/secrets", broker_api.TenantSecret))) == 1
+            await everywhere("new", 422)
+            await broker.put({"new": (Use(2),), PLAIN: (Use(1, primary=False), Use(3))})
+            await everywhere("new", 200)
+            async with asyncio.timeout(WITHIN_S):
+                while (
+                    await broker.run(broker.admin.ask("GET", "/secret-renewals", broker_api.SecretRenewals))
+                ).migrations:
+                    await asyncio.sleep(0.05)
+            assert await derived() == before
+            assert counted(proxy, "tsp_tenant_secret_renewals_total", outcome="renewed") == 1
+
+            await broker.revoke("kit-proxy")
+            await everywhere(PLAIN, 503)
+            assert ask(proxy.ops, "/ready").status == 503
+            assert counted(proxy, "tsp_revoked") >= 1
 
 
 async def test_sighup_reaches_every_worker(world: World) -> None:

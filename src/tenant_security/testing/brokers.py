@@ -15,7 +15,7 @@ from tenant_security.authoring.vendor import Vendor
 from tenant_security.broker.app import BrokerDaemon
 from tenant_security.broker.settings import read_broker_settings
 from tenant_security.outbound.broker import BrokerAccount, BrokerRefusedError
-from tenant_security.outbound.driver import Outbound
+from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.flow import Flow
 from tenant_security.secret import Secret
 from tenant_security.service.logs import configure_logs
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 SETUP_TOKEN: Final = "the-kit's-setup-token"
 _DEADLINE_S: Final = 60.0
+_LIMITS: Final = OutboundLimits(connect_s=10.0, attempt_s=_DEADLINE_S)
+"""A test may ask the broker to wait for something."""
 _CONFLICT: Final = 409
 
 
@@ -117,7 +119,7 @@ async def running_broker(
     with logging_left_alone():
         log = configure_logs("broker", 30, io.BytesIO())
     daemon = BrokerDaemon(read_broker_settings(environ), log, signals)
-    async with Outbound() as outbound, asyncio.TaskGroup() as group:
+    async with Outbound(_LIMITS) as outbound, asyncio.TaskGroup() as group:
         group.create_task(daemon.run(ports.set_result))
         broker = RunningBroker(state_dir, outbound, f"http://127.0.0.1:{await ports}")
         try:

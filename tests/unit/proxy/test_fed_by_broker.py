@@ -3,14 +3,19 @@
 import asyncio
 import json
 import socket
+from contextlib import closing
 
 import pytest
 
+from tenant_security.directory.open_source import SourceSettings, broker_account, open_source
+from tenant_security.directory.refresher import DirectoryRefresher
 from tenant_security.outbound.driver import Outbound
 from tenant_security.outbound.flow import Request, send
 from tenant_security.testing.brokers import running_broker
 from tenant_security.testing.proxies import Use, running_proxy
+from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire import broker_api as api
+from tenant_security.wire.service_env import credentials_from_env, parse_env
 
 A = {"a": (Use(1, leasing=True),)}
 FAST = {"TSP_STATUS_SECONDS": "1"}
@@ -163,6 +168,7 @@ async def test_without_the_broker_a_proxy_starts_from_its_copy_and_serves(tmp_pa
 
 
 async def test_a_revocation_outlives_a_restart_without_the_broker(tmp_path):
+    """It comes whole, or as a change where the proxy asked before it was revoked; either is kept before it counts."""
     cache = {"TSP_CONFIG_CACHE_DIR": str(tmp_path / "cache")}
     async with running_broker(tmp_path, A) as broker:
         url = broker.url
@@ -173,8 +179,16 @@ async def test_a_revocation_outlives_a_restart_without_the_broker(tmp_path):
                 return (await proxy.call("document/wrap", "a"))[0] == 503
 
             await until(refused)
-    copy = (tmp_path / "cache" / "snapshot").read_bytes()
-    assert copy.count(b"\n") == 1
+    credentials = credentials_from_env(parse_env((tmp_path / "service.env").read_text()))
+    settings = SourceSettings(None, url, None, tmp_path / "cache", 0, 1.0, 1_000_000)
+    async with Outbound() as outbound:
+        account = broker_account(settings, credentials)
+        with closing(open_source(settings, credentials, account, outbound, lambda: None)) as source:
+            refresher = DirectoryRefresher(source, credentials=credentials)
+            with pytest.raises(SnapshotRefusedError):
+                await refresher.load()
+    assert "was revoked" in refresher.current.withdrawn
+    assert len(refresher.current) == 0
 
 
 async def test_a_brokers_ops_port_says_how_it_is(tmp_path):
