@@ -146,6 +146,13 @@ async def test_a_file_of_secrets_is_brought_with_its_numbers(desk, capsys):
     await desk.run(secrets.list_, as_json=True)
     found = {each["number"]: each["rotation"] for each in json.loads(capsys.readouterr().out)}
     assert found == {1: "archived", 2: "in-rotation", 3: "current"}
+    with pytest.raises(SystemExit) as waits:
+        await desk.run(secrets.renew, tenant="a", wait=0.1)
+    assert waits.value.code == 1
+    assert "0 to be wrapped anew, 2 to be bound, 0 that failed lately" in capsys.readouterr().out
+    await desk.run(tenant.add, "b")
+    await desk.run(secrets.renew, tenant="b")
+    assert "0 to be wrapped anew, 0 to be bound" in capsys.readouterr().out
 
 
 async def test_an_export_or_a_backup_of_the_original_is_brought_with_its_numbers(desk, capsys):

@@ -105,6 +105,10 @@ export interface TenantSecret {
     rotation: string;
     created: number;
     updated: number;
+    /** Whether a proxy signed where it belongs. */
+    bound: boolean;
+    /** Why it could not be wrapped or bound anew when that was last tried. */
+    trouble: string;
 }
 
 export interface AuditEntry {

@@ -14,7 +14,7 @@ import { Pager } from "./tenants.tsx";
 const SIZE = 25;
 
 export function SecretsPage() {
-    const { of } = useHere();
+    const { of, mayChange } = useHere();
     const [page, setPage] = useState(1);
     const [typed, setTyped] = useState("");
     const [rotation, setRotation] = useState("");
@@ -28,6 +28,11 @@ export function SecretsPage() {
             pages = found.totalPages;
         }
         download(`secrets-${of.vendor}.json`, `${JSON.stringify(all, null, 1)}\n`, "application/json");
+    };
+    const again = async () => {
+        await api.post(path`/api/1/vendors/${of.vendor}/secret-renewals`);
+        toast("Your proxies try again within a minute.");
+        loaded.reload();
     };
     return (
         <>
@@ -54,6 +59,12 @@ export function SecretsPage() {
                             </Empty>
                         ) : (
                             <>
+                                {mayChange && found.result.some((each) => each.trouble !== "") && (
+                                    <div class="card-head">
+                                        <p class="grow">Some secrets could not be wrapped with their tenant's new key. They stay readable with the old one and are tried again every ten minutes.</p>
+                                        <Button act={again}>Try again now</Button>
+                                    </div>
+                                )}
                                 <Table secrets={found.result} reload={loaded.reload} />
                                 <Pager page={found.page} pages={found.totalPages} total={found.total} set={setPage} one="secret" />
                             </>
@@ -114,8 +125,10 @@ function Table({ secrets, reload }: { secrets: TenantSecret[]; reload: () => voi
                             <td data-label="State">
                                 <div class="row">
                                     <Badge tone={each.rotation === "current" ? "good" : each.rotation === "archived" ? "plain" : "warn"}>{each.rotation}</Badge>
-                                    {each.migration !== "current" && <Badge tone="warn">other key</Badge>}
+                                    {each.migration !== "current" && <Badge tone="warn">moves to the new key</Badge>}
+                                    {!each.bound && each.rotation !== "archived" && <Badge tone="warn">not bound yet</Badge>}
                                 </div>
+                                {each.trouble !== "" && <p class="hint break">{each.trouble}</p>}
                             </td>
                             <td data-label="Made">
                                 <When at={each.created} />
