@@ -15,6 +15,9 @@ from tenant_security.wire.proxy_api import BASE_PATH
 
 from .conftest import LiveProxy
 
+# What is tested runs in a thread of this process and draws its jitter; hypothesis takes that for a strategy's doing.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 ROUTES = (
     "document/wrap",
     "document/unwrap",
