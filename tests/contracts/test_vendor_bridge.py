@@ -23,7 +23,11 @@ OPERATIONS = [
     (path, method) for path, methods in CONTRACT["paths"].items() for method in methods if method != "parameters"
 ]
 REFUSALS = {400, 401, 404, 405, 422}
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+# What is tested runs in a thread of this process and draws its jitter; hypothesis takes that for a strategy's doing.
+pytestmark = [
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
+]
 
 
 def contract(base: str) -> Any:
