@@ -8,6 +8,7 @@ seen the new EDEK open before it hands it in, so the only readable copy is never
 import hashlib
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +16,7 @@ from tenant_security.broker import schema
 from tenant_security.broker.callers import Caller, Role
 from tenant_security.broker.database import Change
 from tenant_security.broker.refusals import ConflictError, ForbiddenError, NotAllowedNowError, NotFoundError
-from tenant_security.broker.secrets import migration_of, secret_row
+from tenant_security.broker.secrets import migration_of, require_standing, secret_row, stored_secret
 from tenant_security.broker.snapshots import served
 from tenant_security.broker.tenants import tenant_row
 from tenant_security.broker.trusted import vendor_trust
@@ -81,6 +82,10 @@ async def renew(change: Change, secret_id: str, new: RenewedSecret) -> None:
     migration = await migration_of(change.connection, row.tenant, new.config)
     if new.encrypted != bytes(row.encrypted_secret) and migration != "current":
         raise NotAllowedNowError(f"config {new.config} is not the primary of tenant {new.tenant!r}")
+    offered = msgspec.structs.replace(
+        stored_secret(row), fingerprint=new.fingerprint, encrypted=new.encrypted, binding=new.binding
+    )
+    await require_standing(change.connection, change.vendor, new.tenant, offered)
     await change.connection.execute(
         _SECRETS.update()
         .where(_SECRETS.c.id == secret_id)

@@ -7,7 +7,7 @@ proxy wraps it anew (``secret_renewals``).
 
 import uuid
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,10 +17,11 @@ from tenant_security.broker.database import Change
 from tenant_security.broker.refusals import ConflictError, NotAllowedNowError, NotFoundError
 from tenant_security.broker.sealed_configs import require_config
 from tenant_security.broker.tenants import tenant_row
-from tenant_security.trust.tenant_secrets import imported_fingerprint
+from tenant_security.broker.trusted import stored, vendor_trust
+from tenant_security.trust.tenant_secrets import Standing, imported_fingerprint, makers_of, place_of, standing_of
 from tenant_security.wire import snapshot as words
 from tenant_security.wire.broker_api import ImportedSecret
-from tenant_security.wire.service_api import NewSecret
+from tenant_security.wire.service_api import NewSecret, StoredSecret
 
 Rotation = Literal["current", "in-rotation", "archived"]
 
@@ -86,6 +87,20 @@ async def create_secret(change: Change, new: NewSecret) -> sa.Row[tuple[object, 
     return row
 
 
+async def require_standing(connection: AsyncConnection, vendor: str, tenant: str, secret: StoredSecret) -> None:
+    """Refuse what proxies would refuse: a secret of which nobody entitled signed that it belongs where it is put.
+
+    Raises: NotAllowedNowError.
+    """
+    trust = await vendor_trust(connection, vendor)
+    makers = makers_of(trust.manifest)
+    if standing_of(secret, place_of(vendor, tenant, secret), makers) is Standing.UNBOUND:
+        raise NotAllowedNowError(
+            f"the binding of secret {secret.number} is not by a proxy of the manifest, or an author for all tenants, "
+            "or is of another secret or place"
+        )
+
+
 async def migration_of(connection: AsyncConnection, tenant: int, config: int) -> str:
     """Say whether a secret that this config wraps needs migration; without a primary there is nowhere to go."""
     used = schema.assignments
@@ -114,7 +129,10 @@ async def import_secret(change: Change, secret: ImportedSecret) -> bool:
         sa.select(table).where(table.c.vendor == change.vendor, table.c.number == secret.number)
     )
     there = numbered.one_or_none()
-    binding = None if secret.binding is None else words.encode(secret.binding)
+    binding = None
+    if secret.binding is not None:
+        await require_standing(change.connection, change.vendor, secret.tenant, _as_brought(secret))
+        binding = words.encode(secret.binding)
     if there is not None:
         place = (there.tenant, there.type, there.path, there.created_ms)
         # A proxy may have wrapped it anew since it was brought: then its place and its time say that it is the same.
@@ -162,6 +180,22 @@ async def import_secret(change: Change, secret: ImportedSecret) -> bool:
     return True
 
 
+def _as_brought(secret: ImportedSecret) -> StoredSecret:
+    return StoredSecret(
+        id="",
+        number=secret.number,
+        type=secret.type,
+        path=secret.path,
+        fingerprint=imported_fingerprint(secret.encrypted),
+        config=secret.config,
+        migration="current",
+        rotation=secret.rotation,
+        encrypted=secret.encrypted,
+        created=secret.created,
+        binding=secret.binding,
+    )
+
+
 async def begin_rotation(change: Change, tenant_id: str, secret_id: str) -> sa.Row[tuple[object, ...]]:
     """Current -> InRotation. The next need makes a new Current one; this one still decrypts.
 
@@ -200,6 +234,23 @@ async def tenant_secrets(
     table = schema.tenant_secrets
     rows = await connection.execute(sa.select(table).where(table.c.tenant == tenant.number).order_by(table.c.number))
     return rows.all()
+
+
+def stored_secret(row: sa.Row[Any]) -> StoredSecret:
+    """Describe a secret from its row, as services read it."""
+    return StoredSecret(
+        id=row.id,
+        number=row.number,
+        type=row.type,
+        path=row.path,
+        fingerprint=row.fingerprint,
+        config=row.config,
+        migration=row.migration,
+        rotation=row.rotation,
+        encrypted=row.encrypted_secret,
+        created=row.created_ms,
+        binding=None if row.binding is None else stored(row.binding),
+    )
 
 
 async def secret_row(

@@ -13,8 +13,13 @@ from tenant_security.broker.callers import Caller, Right, Role
 from tenant_security.broker.http import Asked, Broker, GivenBroker, caller_of
 from tenant_security.broker.published import chunks
 from tenant_security.broker.refusals import ConflictError, ForbiddenError
-from tenant_security.broker.secrets import create_secret, reserve_number, tenant_secrets
-from tenant_security.broker.trusted import stored
+from tenant_security.broker.secrets import (
+    create_secret,
+    require_standing,
+    reserve_number,
+    stored_secret,
+    tenant_secrets,
+)
 from tenant_security.wire import service_api as api
 from tenant_security.wire.broker_api import VendorDocuments
 
@@ -101,6 +106,20 @@ class ServiceApi(Controller):
         secret_renewals.require_proxy(caller)
         try:
             async with broker.change(caller) as change:
+                offered = api.StoredSecret(
+                    id="",
+                    number=data.number,
+                    type=data.type,
+                    path=data.path,
+                    fingerprint=data.fingerprint,
+                    config=data.config,
+                    migration="current",
+                    rotation="current",
+                    encrypted=data.encrypted,
+                    created=0,
+                    binding=data.binding,
+                )
+                await require_standing(change.connection, caller.vendor, data.tenant, offered)
                 await create_secret(change, data)
         except ConflictError:
             pass
@@ -117,7 +136,7 @@ class ServiceApi(Controller):
         _require_segment(caller, segment)
         async with broker.database.note() as connection:
             rows = await secret_renewals.lend(connection, caller, segment, broker.now_ms())
-        lent = tuple(api.Renewal(row.tenant_id, _secret(row)) for row in rows)
+        lent = tuple(api.Renewal(row.tenant_id, stored_secret(row)) for row in rows)
         return api.Renewals(lent, secret_renewals.LENT_MS // 1000)
 
     @put("/secrets/{secret:str}", status_code=204)
@@ -185,20 +204,4 @@ async def _service(request: Asked, broker: Broker) -> Caller:
 
 
 def _stored(rows: Sequence[sa.Row[Any]]) -> api.StoredSecrets:
-    return api.StoredSecrets(tuple(_secret(row) for row in rows))
-
-
-def _secret(row: sa.Row[Any]) -> api.StoredSecret:
-    return api.StoredSecret(
-        id=row.id,
-        number=row.number,
-        type=row.type,
-        path=row.path,
-        fingerprint=row.fingerprint,
-        config=row.config,
-        migration=row.migration,
-        rotation=row.rotation,
-        encrypted=row.encrypted_secret,
-        created=row.created_ms,
-        binding=None if row.binding is None else stored(row.binding),
-    )
+    return api.StoredSecrets(tuple(stored_secret(row) for row in rows))

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.tenant_secrets import new_secret
+from tests.tenant_secrets import ANYBODY, new_secret
 from tests.unit.broker.served import served
 from tests.unit.broker.test_snapshots import CONFIG
 
@@ -209,9 +209,6 @@ async def test_a_request_that_was_altered_is_refused(proxy, broker):
         assert (await broker.send(changed)).status in (401, 405)
 
 
-NEW = new_secret(Place("acme", "a", "deterministic", "", 1))
-
-
 async def test_of_many_that_make_a_secret_one_wins_and_all_get_it(world, proxy, broker):
     await world.tenant("a")
     number = await world.with_config("a")
@@ -220,7 +217,7 @@ async def test_of_many_that_make_a_secret_one_wins_and_all_get_it(world, proxy, 
     async def make(byte):
         reserved = await broker.run(reserve_number(account))
         place = Place("acme", "a", "deterministic", "", reserved)
-        new = new_secret(place, secret=bytes([byte]) * 32, config=number, encrypted=bytes([byte]))
+        new = new_secret(place, secret=bytes([byte]) * 32, config=number, encrypted=bytes([byte]), key=key_of(proxy))
         return await broker.run(create_secret(account, new))
 
     results = await asyncio.gather(*(make(byte) for byte in range(8)))
@@ -231,11 +228,38 @@ async def test_of_many_that_make_a_secret_one_wins_and_all_get_it(world, proxy, 
 
 async def test_a_secret_names_a_tenant_and_config_that_are_there(world, proxy, broker):
     account = broker.account(key_of(proxy))
+    new = new_secret(Place("acme", "a", "deterministic", "", 1), key=key_of(proxy))
     with pytest.raises(BrokerRefusedError, match=r"404.*no tenant"):
-        await broker.run(create_secret(account, NEW))
+        await broker.run(create_secret(account, new))
     await world.tenant("a")
     with pytest.raises(BrokerRefusedError, match=r"404.*no config"):
-        await broker.run(create_secret(account, NEW))
+        await broker.run(create_secret(account, new))
+
+
+async def test_a_secret_has_a_number_that_was_reserved_and_a_signature_of_a_proxy(world, proxy, broker):
+    await world.tenant("a")
+    config = await world.with_config("a")
+    account = broker.account(key_of(proxy))
+    first, second = [await broker.run(reserve_number(account)) for _ in range(2)]
+    assert second == first + 1
+
+    async def make(number, *, path="", signed_path=None, key=None):
+        place = Place("acme", "a", "deterministic", path if signed_path is None else signed_path, number)
+        new = new_secret(place, config=config, key=key or key_of(proxy))
+        return await broker.run(create_secret(account, msgspec.structs.replace(new, path=path)))
+
+    with pytest.raises(BrokerRefusedError, match=r"422.*was not reserved"):
+        await make(second + 1)
+    with pytest.raises(BrokerRefusedError, match=r"422.*binding"):
+        await make(first, key=ANYBODY)
+    with pytest.raises(BrokerRefusedError, match=r"422.*binding"):
+        await make(first, path="p", signed_path="q")
+    (made,) = await make(second)
+    with pytest.raises(BrokerRefusedError, match=r"422.*was not reserved"):
+        await make(second, path="another")
+    await broker.ask(world.vendor.admin, "POST", f"/api/1/vendors/acme/tenants/a/secrets/{made.id}/rotation/begin")
+    (rotating,) = await make(first)
+    assert (rotating.number, rotating.rotation) == (second, "in-rotation"), "an older number is no newer secret's"
 
 
 async def test_what_services_say_of_themselves_is_kept(world, proxy, broker):
