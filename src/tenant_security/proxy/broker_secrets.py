@@ -46,6 +46,9 @@ UNBOUND: Final = (
     "none is left"
 )
 
+_FEW: Final = 20
+"""So many signatures are verified at once, in some three milliseconds; more in a thread."""
+
 
 class SecretNote(NamedTuple):
     """What is counted of the broker's answers, and what is written down: ``counted(what)``, ``warn(tenant, why)``."""
@@ -189,7 +192,7 @@ class BrokerSecrets:
         began = self._turn
         before = await self._recall(tenant_id)
         secrets = await self._told(flow)
-        answer = self._judged(tenant_id, secrets, before)
+        answer = await self._judged(tenant_id, secrets, before)
         before = self._remembered.get(tenant_id, before)
         bound = [each for each, standing in answer.secrets if standing is not Standing.UNBOUND]
         why = contradiction(bound) or falls_behind(
@@ -206,19 +209,25 @@ class BrokerSecrets:
             await self._keep(tenant_id)
         return answer
 
-    def _judged(self, tenant_id: str, secrets: tuple[StoredSecret, ...], before: _Answer) -> _Answer:
-        world = self._directory()
-        known = {each.number: (each, standing) for each, standing in before.secrets}
-        judged: list[tuple[StoredSecret, Standing]] = []
-        for each in secrets:
-            same = known.get(each.number)
-            if same is not None and same[0] == each and same[1] is not Standing.UNBOUND:
-                judged.append((each, same[1]))
-            else:
-                place = place_of(world.vendor, tenant_id, each)
-                judged.append((each, standing_of(each, place, world.standing.makers)))
+    async def _judged(self, tenant_id: str, secrets: tuple[StoredSecret, ...], before: _Answer) -> _Answer:
+        """Judge whose word each place stands on; what was judged before is known."""
         self._turn += 1
-        return _Answer(tuple(judged), self._turn)
+        turn, world = self._turn, self._directory()
+        known = {each.number: (each, standing) for each, standing in before.secrets}
+
+        def judge() -> tuple[tuple[StoredSecret, Standing], ...]:
+            judged: list[tuple[StoredSecret, Standing]] = []
+            for each in secrets:
+                same = known.get(each.number)
+                if same is not None and same[0] == each and same[1] is not Standing.UNBOUND:
+                    judged.append(same)
+                else:
+                    place = place_of(world.vendor, tenant_id, each)
+                    judged.append((each, standing_of(each, place, world.standing.makers)))
+            return tuple(judged)
+
+        few = sum(each.number not in known or known[each.number][0] != each for each in secrets) <= _FEW
+        return _Answer(judge() if few else await asyncio.to_thread(judge), turn)
 
     async def _recall(self, tenant_id: str) -> _Answer:
         """Return what is remembered of a tenant: in memory, else on disk, judged as if it came now."""
@@ -229,9 +238,10 @@ class BrokerSecrets:
             secrets = await asyncio.to_thread(self._kept.recall, tenant_id)
         if not secrets:
             return _NOTHING
-        answer = self._remembered.get(tenant_id) or self._judged(tenant_id, secrets, _NOTHING)._replace(turn=0)
-        self._remember(tenant_id, answer)
-        return answer
+        judged = await self._judged(tenant_id, secrets, _NOTHING)
+        if tenant_id not in self._remembered:
+            self._remember(tenant_id, judged._replace(turn=0))
+        return self._remembered[tenant_id]
 
     def _remember(self, tenant_id: str, answer: _Answer) -> None:
         self._remembered[tenant_id] = answer
@@ -244,9 +254,10 @@ class BrokerSecrets:
         if self._kept is None:
             return
         async with self._disk:
-            secrets = tuple(each for each, _ in self._remembered.get(tenant_id, _NOTHING).secrets)
-            with suppress(OSError):
-                await asyncio.to_thread(self._kept.keep, tenant_id, secrets)
+            answer = self._remembered.get(tenant_id)
+            if answer is not None:  # else it was forgotten while this waited
+                with suppress(OSError):
+                    await asyncio.to_thread(self._kept.keep, tenant_id, tuple(each for each, _ in answer.secrets))
 
     def _live(self, tenant_id: str, answer: _Answer, secret_type: str, secret_path: str) -> list[SecretRecord]:
         """Pick what is served of a path: Current, then InRotation."""

@@ -225,3 +225,17 @@ async def test_a_revoked_proxy_keeps_no_secrets(tmp_path):
             return not list(kept.iterdir())
 
         await until(gone)
+
+
+async def test_many_secrets_of_one_tenant_are_served_bound_and_renewed(broker):
+    """More than are judged at once, and more than are lent at once."""
+    paths = {f"p{number}": ["d"] for number in range(45)}
+    body = {**BODY, "paths": paths}
+    async with running_proxy(broker.state_dir, broker_url=broker.url) as proxy:
+        status, before = await proxy.call("key/derive-with-secret-path", "a", **body)
+        assert status == 200
+        await broker.put({"a": (Use(1, primary=False), NEW)})
+        await settled(broker)
+    assert {each.config for each in await listed(broker)} == {2}
+    async with running_proxy(broker.state_dir, broker_url=broker.url) as fresh:
+        assert await fresh.call("key/derive-with-secret-path", "a", **body) == (200, before)
