@@ -1,6 +1,7 @@
 """What services get, over HTTP, and what strangers do not."""
 
 import asyncio
+import hashlib
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from tests.unit.broker.served import served
 from tests.unit.broker.test_snapshots import CONFIG
 
 from tenant_security.authoring import documents
+from tenant_security.broker import schema
 from tenant_security.broker.vendors import put_head
 from tenant_security.crypto.signing import Kind, SigningKey
 from tenant_security.crypto.unseal import new_seed
@@ -18,9 +20,12 @@ from tenant_security.outbound.broker import (
     BrokerRefusedError,
     Downloaded,
     Unchanged,
+    borrow_renewals,
     create_secret,
     fetch_snapshot,
     list_secrets,
+    renew_secret,
+    renewal_trouble,
     reserve_number,
     send_status,
     signed_request,
@@ -260,6 +265,57 @@ async def test_a_secret_has_a_number_that_was_reserved_and_a_signature_of_a_prox
     await broker.ask(world.vendor.admin, "POST", f"/api/1/vendors/acme/tenants/a/secrets/{made.id}/rotation/begin")
     (rotating,) = await make(first)
     assert (rotating.number, rotating.rotation) == (second, "in-rotation"), "an older number is no newer secret's"
+
+
+async def test_what_waits_to_be_renewed_is_lent_once_rests_when_it_failed_and_is_replaced_by_compare_and_set(
+    world, proxy, broker
+):
+    await world.tenant("a")
+    config = await world.with_config("a")
+    account = broker.account(key_of(proxy))
+    places = [
+        Place("acme", "a", "deterministic", f"p{each}", await broker.run(reserve_number(account))) for each in range(3)
+    ]
+    for place in places:
+        await broker.run(create_secret(account, new_secret(place, config=config, key=key_of(proxy))))
+    assert await broker.run(borrow_renewals(account, 1)) == ()
+
+    table = schema.tenant_secrets
+    async with world.database.note() as connection:
+        await connection.execute(table.update().where(table.c.path != "p2").values(migration="needs-migration"))
+    both = await asyncio.gather(*(broker.run(borrow_renewals(account, 1)) for _ in range(4)))
+    assert sorted(len(each) for each in both) == [0, 0, 0, 2]
+    first, second = next(each for each in both if each)
+    assert (first.tenant, first.secret.path, second.secret.path) == ("a", "p0", "p1")
+
+    base = hashlib.sha256(b"edek").digest()
+    await broker.run(renewal_trouble(account, first.secret.id, api.RenewalTrouble("a", base, "its KMS\nis away")))
+    found = await broker.ask(world.vendor.admin, "GET", "/api/1/vendors/acme/secret-renewals?tenant=a")
+    assert msgspec.json.decode(found.body) == {"migrations": 2, "unbound": 0, "troubled": 1}
+    anew = new_secret(places[1], config=config, encrypted=b"anew", key=key_of(proxy))
+    renewed = api.RenewedSecret("a", base, anew.fingerprint, config, b"anew", anew.binding)
+    await broker.run(renew_secret(account, second.secret.id, renewed))
+    for stale in (renewed, msgspec.structs.replace(renewed, encrypted=b"later")):
+        with pytest.raises(BrokerRefusedError, match="409"):
+            await broker.run(renew_secret(account, second.secret.id, stale))
+    kept = {each.path: each for each in await broker.run(list_secrets(account, "a"))}
+    assert (kept["p1"].encrypted, kept["p1"].migration, kept["p0"].migration) == (b"anew", "current", "needs-migration")
+
+    assert await broker.run(borrow_renewals(account, 1)) == ()
+    await broker.ask(world.vendor.admin, "POST", "/api/1/vendors/acme/secret-renewals")
+    (again,) = await broker.run(borrow_renewals(account, 1))
+    assert again.secret.path == "p0"
+    await broker.run(renewal_trouble(account, again.secret.id, api.RenewalTrouble("a", base, "")))
+    assert len(await broker.run(borrow_renewals(account, 1))) == 1, "without a reason it is lent again at once"
+
+
+async def test_only_proxies_make_and_renew_secrets(world, proxy, broker):  # noqa: ARG001 - it is there besides
+    bridge = world.vendor.add_identity("bridge-1", tags=("bridge",))
+    await world.publish()
+    account = broker.account(key_of(bridge))
+    for flow in (reserve_number(account), borrow_renewals(account, 1)):
+        with pytest.raises(BrokerRefusedError, match="403"):
+            await broker.run(flow)
 
 
 async def test_what_services_say_of_themselves_is_kept(world, proxy, broker):
