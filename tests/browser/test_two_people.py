@@ -115,6 +115,44 @@ def test_new_credentials_begin_with_what_the_same_person_typed_and_nobody_else_s
     assert "globex-key" not in kept
 
 
+def test_a_second_key_stands_in_for_the_first_once_two_people_want_that(world: World) -> None:
+    bo, kim = world.bo, world.kim
+    bo.go(f"{HOME}/kms/new")
+    bo.press("Local key")
+    bo.type("Name", "Spare in another building")
+    bo.type("Key name", "second-key")
+    bo.type("Key", "B" * 43 + "=")
+    bo.press("Seal and store")
+    bo.sees("It waits for a second person")
+    approve(kim)
+    bo.go(f"{HOME}/kms")
+    second = bo.page.locator("section").filter(has=bo.page.get_by_role("heading", name="Spare in another building"))
+    second.get_by_role("switch", name="Leasing").click()
+    bo.press("Turn on")
+    bo.sees("It takes effect when a second person approves it.")
+    approve(kim)
+    bo.go(f"{HOME}/kms")
+    second.get_by_role("button", name="Make it a spare").click()
+    bo.sees("whoever may use either key can read that data")
+    bo.page.get_by_role("dialog").get_by_role("button", name="Make it a spare").click()
+    bo.sees("It takes effect when a second person approves it.")
+    approve(kim)
+    bo.go(f"{HOME}/kms")
+    expect(second.get_by_text("spare 1", exact=True)).to_be_visible()
+    expect(second).to_contain_text("Globex's own: it wraps every new key too")
+    first = bo.page.locator("section").filter(has=bo.page.get_by_role("heading", name="Globex's own"))
+    expect(first).to_contain_text("Spare in another building: each wraps every new key too")
+    first.get_by_role("button", name="Disable").click()
+    bo.sees("This alone does not make your data unreadable.")
+    bo.press("Cancel")
+
+
+def approve(person: Person) -> None:
+    person.go(f"{HOME}/approvals")
+    person.press("Approve")
+    person.sees("It takes effect now.")
+
+
 def test_a_destination_is_sealed_and_stored_at_once(world: World) -> None:
     bo = world.bo
     bo.go(f"{HOME}/destinations/new")

@@ -4,13 +4,14 @@ import { readFileSync } from "node:fs";
 
 import { describe, expect, test } from "vitest";
 
-import { openDek } from "../src/trust/authoring.ts";
-import { base64, fromHex, hex, text, utf8 } from "../src/trust/bytes.ts";
-import { verifyChain, verifyConfig, verifyRecord } from "../src/trust/chain.ts";
+import { nextRecord, openDek } from "../src/trust/authoring.ts";
+import { base64, fromHex, hex, random, text, utf8 } from "../src/trust/bytes.ts";
+import { type TrustedAuthor, verifyChain, verifyConfig, verifyRecord } from "../src/trust/chain.ts";
 import * as documents from "../src/trust/documents.ts";
 import { fingerprint, fingerprintWords, parseFingerprint } from "../src/trust/names.ts";
 import * as read from "../src/trust/reading.ts";
 import { commitment, open, openPayload, publicOf, seal } from "../src/trust/sealing.ts";
+import { sparesAfter, wrongSpares } from "../src/trust/spares.ts";
 import { type Kind, SigningKey, verifies } from "../src/trust/signing.ts";
 
 type Vector = any; // vectors are data of many shapes
@@ -97,10 +98,35 @@ describe("envelopes", () => {
     });
 });
 
+describe("spares", () => {
+    const cases: Record<string, Vector[]> = JSON.parse(readFileSync(new URL("../../tests/vectors/spares-v1.json", import.meta.url), "utf8"));
+    const assignments = (given: Vector[]) => given.map(([config, active, primary, leasing]: Vector) => ({ config, active, primary, leasing }));
+
+    test.each<Vector>(cases["rules"] ?? [])("$what", ({ assignments: given, spares, good }: Vector) => {
+        expect(wrongSpares(assignments(given), spares) === null).toBe(good);
+    });
+
+    test.each<Vector>(cases["changes"] ?? [])("when $what", ({ before, after, spares, then }: Vector) => {
+        expect(sparesAfter(assignments(before), assignments(after), spares)).toEqual(then);
+    });
+
+    test.each<Vector>(cases["rules"] ?? [])("a record with $what is judged by that", async ({ assignments: given, spares, good }: Vector) => {
+        const chain = await verifyChain(chainGiven, environment.VENDOR_ROOT_FINGERPRINT, null);
+        const author = await SigningKey.fromSeed(random(32));
+        const known = new Map([[author.id, { name: "A", public: author.public, may: ["tenant-record"], tenant: "t" } as unknown as TrustedAuthor]]);
+        const said = { vendor: chain.manifest.vendor, tenant: "t", leasingRequired: false, assignments: assignments(given), spares };
+        const judged = verifyRecord(chain, known, "t", await nextRecord(said, 0, author));
+        await (good ? expect(judged).resolves.toMatchObject({ spares }) : expect(judged).rejects.toThrow("spare"));
+    });
+});
+
+const environment = vectors.snapshot.environment;
+const firstLine = JSON.parse(vectors.snapshot.lines[0]);
+const chainGiven = { root: documents.signed(firstLine.root, "root"), manifest: documents.signed(firstLine.manifest, "m") };
+
 describe("a whole snapshot", () => {
-    const environment = vectors.snapshot.environment;
     const lines = vectors.snapshot.lines.map((line: string) => JSON.parse(line));
-    const given = { root: documents.signed(lines[0].root, "root"), manifest: documents.signed(lines[0].manifest, "m") };
+    const given = chainGiven;
 
     test("its chain is good under the pinned fingerprint, and its entries under the chain", async () => {
         const chain = await verifyChain(given, environment.VENDOR_ROOT_FINGERPRINT, null);

@@ -95,6 +95,8 @@ async def _summary(change: Change, row: sa.Row[tuple[object, ...]], offered: Ten
     record = _decoded(offered.record)
     if had is None or had.assignments != record.assignments:
         said.append("assignments")
+    if (() if had is None else had.spares) != record.spares:
+        said.append(f"spares {', '.join(map(str, record.spares))}" if record.spares else "no spares")
     if had is None or had.leasing_required != record.leasing_required:
         said.append("leasing required" if record.leasing_required else "leasing not required")
     if offered.authors is not None and words.encode(offered.authors) != row.authors:

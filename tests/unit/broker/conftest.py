@@ -155,8 +155,11 @@ class World:
         key: SigningKey | None = None,
         version: int = 0,
         leasing_required: bool = False,
+        spares: tuple[int, ...] = (),
     ) -> words.Signed:
-        document = words.TenantRecord("acme", tenant, version or self.now_s, leasing_required, assignments)
+        document = words.TenantRecord(
+            "acme", tenant, version or self.now_s, leasing_required, assignments, spares=spares
+        )
         return documents.sign(Kind.RECORD, document, key or self.vendor.admin)
 
     async def with_config(self, tenant: str, *, key: SigningKey | None = None, authors=None, **use) -> int:

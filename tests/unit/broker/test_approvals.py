@@ -139,6 +139,25 @@ async def test_signers_and_leasing_wait_and_destinations_for_logs_do_not(town, p
         assert (answer.status == 202) or "leasing" in answer.json["message"].lower()
 
 
+async def test_a_second_way_to_the_data_waits_too(town, pair):
+    ann, bob = pair
+    one, other = await town.world.number(), await town.world.number()
+    both = (assign(one, primary=True), assign(other))
+    configs = (town.world.config(one, "a"), town.world.config(other, "a"))
+    first = TenantChange(town.world.record("a", *both), 0, configs=configs)
+    approval = (await ann.put(f"{TENANT}/documents", first)).json["approval"]
+    assert (await bob.post(f"{TENANT}/approvals/{approval}/approve")).status == 204
+    base = town.world.now_s
+    spare = TenantChange(town.world.record("a", *both, version=base + 1, spares=(other,)), base)
+    waits = await ann.put(f"{TENANT}/documents", spare)
+    assert waits.status == 202, waits
+    line = (await bob.get(f"{TENANT}/approvals/{waits.json['approval']}")).json
+    assert line["summary"] == f"spares {other}"
+    assert (await bob.post(f"{TENANT}/approvals/{waits.json['approval']}/approve")).status == 204
+    without = TenantChange(town.world.record("a", *both, version=base + 2), base + 1)
+    assert (await ann.put(f"{TENANT}/documents", without)).status == 202
+
+
 async def test_the_rule_itself_is_lifted_by_two(town, pair):
     ann, bob = pair
     waits = await ann.put(f"{TENANT}/approval-rule", {"required": False})

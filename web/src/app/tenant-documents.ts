@@ -2,10 +2,11 @@
 
 import { api, path, withQuery } from "../api/client.ts";
 import type { SealedConfigJson, TenantDocumentsJson } from "../api/types.ts";
-import { nextAuthors, nextRecord, plaintextOf, sealConfig, sparesAfter } from "../trust/authoring.ts";
+import { nextAuthors, nextRecord, plaintextOf, sealConfig } from "../trust/authoring.ts";
 import { type Chain, segmentsFor, type TrustedAuthor, verifyAuthors, verifyConfig, verifyRecord } from "../trust/chain.ts";
 import * as documents from "../trust/documents.ts";
 import type { Assignment, ConfigHeader, TenantAuthor } from "../trust/documents.ts";
+import { sparesAfter, wrongSpares } from "../trust/spares.ts";
 import { array, bytes, object, string } from "../trust/reading.ts";
 import { type Provider, valuesOf } from "../kms/model.ts";
 import { myKeys } from "./identity.tsx";
@@ -82,6 +83,8 @@ export async function readTenant(trust: Trust, tenant: string): Promise<TenantSt
 
 export interface TenantChange {
     assignments?: Assignment[];
+    /** Without it the spares follow from the assignments. */
+    spares?: number[];
     leasingRequired?: boolean;
     configs?: SealedConfigJson[];
     removed?: number[];
@@ -97,8 +100,12 @@ export async function changeTenant(trust: Trust, state: TenantState, change: Ten
         tenant: state.tenant,
         leasingRequired: change.leasingRequired ?? state.leasingRequired,
         assignments: change.assignments ?? state.assignments,
-        spares: sparesAfter(state.assignments, change.assignments ?? state.assignments, state.spares),
+        spares: change.spares ?? sparesAfter(state.assignments, change.assignments ?? state.assignments, state.spares),
     };
+    const wrong = wrongSpares(said.assignments, said.spares);
+    if (wrong !== null) {
+        throw new Error(`The record ${wrong}.`);
+    }
     const record = await nextRecord(said, state.recordVersion, signing);
     const authors =
         change.ownAuthors === undefined

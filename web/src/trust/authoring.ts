@@ -201,22 +201,6 @@ export function nextRoot(old: documents.Root, keys: documents.Root["keys"], root
     return sign("root", next, rootKey);
 }
 
-/** The spares of a record whose assignments change: one that becomes the primary gives its place to the old primary. */
-export function sparesAfter(
-    before: readonly documents.Assignment[],
-    after: readonly documents.Assignment[],
-    spares: readonly number[],
-): number[] {
-    const old = before.find((each) => each.primary)?.config;
-    const primary = after.find((each) => each.primary);
-    const stays = after.some((each) => each.active && each.config === old);
-    const swapped = spares.map((spare) => (spare === primary?.config && stays && old !== undefined ? old : spare));
-    return swapped.filter((spare) => {
-        const mine = after.find((each) => each.config === spare);
-        return primary !== undefined && mine !== undefined && spare !== primary.config && (mine.leasing || !primary.leasing);
-    });
-}
-
 /** Sign what a tenant is, after the record of version `previous`. */
 export function nextRecord(
     record: Omit<documents.TenantRecord, "version" | "spares" | "vouches"> & { spares?: number[]; vouches?: Bytes[] },

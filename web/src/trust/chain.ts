@@ -8,6 +8,7 @@ import { type Bytes, base64, sha256 } from "./bytes.ts";
 import * as documents from "./documents.ts";
 import { fingerprint, keyId, parseFingerprint } from "./names.ts";
 import { decode } from "./reading.ts";
+import { wrongSpares } from "./spares.ts";
 import { type Kind, verifies } from "./signing.ts";
 
 /** A document is not what its rightful signer signed, or is older than what was seen. The message is for people. */
@@ -121,6 +122,10 @@ export async function verifyRecord(
         record.assignments.filter((each) => each.primary).length <= 1,
         "The tenant's record names more than one primary config.",
     );
+    const assigned = new Set(record.assignments.map((each) => each.config));
+    expect(assigned.size === record.assignments.length, "The tenant's record assigns a config twice.");
+    const why = wrongSpares(record.assignments, record.spares);
+    expect(why === null, `The tenant's record ${why}.`);
     return record;
 }
 

@@ -7,9 +7,11 @@ import { changeTenant, type KnownConfig, readTenant, type TenantChange, type Ten
 import type { Trust } from "../../app/trust.ts";
 import { kmsName } from "../../kms/index.ts";
 import type { Assignment } from "../../trust/documents.ts";
+import { wrongSpares } from "../../trust/spares.ts";
 import { ask } from "../../ui/dialog.tsx";
 import { Switch } from "../../ui/fields.tsx";
 import { Badge, Button, ButtonLink, Card, Empty, Note, PageHead, Show, When } from "../../ui/parts.tsx";
+import { things } from "../../ui/format.ts";
 import { toast } from "../../ui/toast.tsx";
 import { ConnectionTest } from "../shared/connection-test.tsx";
 
@@ -104,7 +106,7 @@ export function ConfigCard({ config, ...shared }: { config: KnownConfig } & Shar
             side={
                 <div class="row">
                     <Badge>{kmsName(config.type)}</Badge>
-                    <State assignment={assignment} />
+                    <State assignment={assignment} spares={known.spares} />
                 </div>
             }
         >
@@ -115,6 +117,7 @@ export function ConfigCard({ config, ...shared }: { config: KnownConfig } & Shar
                 <dd>
                     <When at={config.header.created * 1000} /> by {config.signedBy}
                 </dd>
+                <StandsIn number={number} known={known} />
             </dl>
             {mayChange && <Controls assignment={assignment} number={number} {...shared} />}
             {mayChange && (
@@ -132,6 +135,27 @@ export function ConfigCard({ config, ...shared }: { config: KnownConfig } & Shar
     );
 }
 
+/** Which config a spare stands in for, and which ones stand in for the primary. */
+function StandsIn({ number, known: { assignments, spares, configs } }: { number: number; known: TenantState }) {
+    const { of } = useHere();
+    const nameOf = (config: number) => configs.get(config)?.name || `config ${config}${configs.has(config) ? "" : ` of ${of.vendorName}`}`;
+    const primary = assignments.find((each) => each.primary)?.config;
+    if (primary === undefined || spares.length === 0 || (number !== primary && !spares.includes(number))) {
+        return null;
+    }
+    return number === primary ? (
+        <>
+            <dt>Spares</dt>
+            <dd>{spares.map(nameOf).join(", then ")}: each wraps every new key too, and opens it when this KMS does not</dd>
+        </>
+    ) : (
+        <>
+            <dt>Stands in for</dt>
+            <dd>{nameOf(primary)}: it wraps every new key too, so whoever may use it can read that data</dd>
+        </>
+    );
+}
+
 function SharedCard({ assignment, ...shared }: { assignment: Assignment } & Shared) {
     const { of, mayChange } = useHere();
     return (
@@ -140,19 +164,24 @@ function SharedCard({ assignment, ...shared }: { assignment: Assignment } & Shar
             side={
                 <div class="row">
                     <Badge>from {of.vendorName}</Badge>
-                    <State assignment={assignment} />
+                    <State assignment={assignment} spares={shared.known.spares} />
                 </div>
             }
         >
             <p class="muted">
                 This KMS key is {of.vendorName}'s, not yours. Data that it protects stays readable for as long as it is active here.
             </p>
+            {shared.known.spares.length > 0 && (
+                <dl class="facts">
+                    <StandsIn number={assignment.config} known={shared.known} />
+                </dl>
+            )}
             {mayChange && <Controls assignment={assignment} number={assignment.config} {...shared} />}
         </Card>
     );
 }
 
-export function State({ assignment }: { assignment: Assignment | undefined }) {
+export function State({ assignment, spares }: { assignment: Assignment | undefined; spares: readonly number[] }) {
     if (assignment === undefined) {
         return <Badge tone="warn">not assigned</Badge>;
     }
@@ -162,6 +191,7 @@ export function State({ assignment }: { assignment: Assignment | undefined }) {
     return (
         <>
             {assignment.primary ? <Badge tone="good">primary</Badge> : <Badge tone="accent">active</Badge>}
+            {spares.includes(assignment.config) && <Badge tone="accent">spare {spares.indexOf(assignment.config) + 1}</Badge>}
             {assignment.leasing && <Badge tone="accent">leasing</Badge>}
         </>
     );
@@ -175,6 +205,9 @@ function Controls({ assignment, number, ...shared }: { assignment: Assignment | 
         const rest = mine.primary ? others.map((each) => ({ ...each, primary: false })) : others;
         return change(shared, { assignments: [...rest, mine].sort((one, other) => one.config - other.config) }, done);
     };
+    // Those that hold what this one holds: a spare and the primary stand in for each other.
+    const together = [...known.spares, ...known.assignments.filter((each) => each.primary).map((each) => each.config)];
+    const beside = known.spares.length > 0 && together.includes(number) ? together.filter((each) => each !== number && known.assignments.some((other) => other.config === each && other.active)) : [];
     if (assignment === undefined) {
         return (
             <div class="row">
@@ -202,15 +235,41 @@ function Controls({ assignment, number, ...shared }: { assignment: Assignment | 
             title: "Disable this key?",
             consequence: (
                 <>
-                    <p>
-                        <strong>All data that was encrypted with it becomes unreadable at once</strong>, for the application and for you, until you enable it again. Nothing is deleted.
-                    </p>
+                    {beside.length === 0 ? (
+                        <p>
+                            <strong>All data that was encrypted with it becomes unreadable at once</strong>, for the application and for you, until you enable it again. Nothing is deleted.
+                        </p>
+                    ) : (
+                        <p>
+                            <strong>This alone does not make your data unreadable.</strong> What was encrypted while there were spares is wrapped by {things(beside.length, "other config")} too, and stays readable
+                            through {beside.length === 1 ? "it" : "them"}. To take all access away, disable {beside.length === 1 ? "that one" : "those"} as well. What this key alone wrapped becomes unreadable at once.
+                        </p>
+                    )}
                     {assignment.primary && <p>It is your primary key: nothing new can be encrypted either, until another one is primary.</p>}
                 </>
             ),
             action: "Disable",
             danger: true,
             act: () => set({ active: false, primary: false, leasing: false }, "Disabled. Its data is unreadable until you enable it again."),
+        });
+    const primary = known.assignments.find((each) => each.primary);
+    const isSpare = known.spares.includes(number);
+    const maySpare = primary !== undefined && wrongSpares(known.assignments, [...known.spares, number]) === null;
+    const spare = () =>
+        ask({
+            title: isSpare ? "Let it be no spare any more?" : "Wrap every new key with this KMS too?",
+            consequence: isSpare ? (
+                <p>New keys are not wrapped by it any more. What it wrapped until now it still opens, for as long as it is active.</p>
+            ) : (
+                <>
+                    <p>New data stays readable when the primary key is lost or its KMS does not answer. What is encrypted already stays as it is.</p>
+                    <p>
+                        <strong>The price: whoever may use either key can read that data</strong>, and to take access away you must disable both.
+                    </p>
+                </>
+            ),
+            action: isSpare ? "No spare" : "Make it a spare",
+            act: () => change(shared, { spares: isSpare ? known.spares.filter((each) => each !== number) : [...known.spares, number] }, isSpare ? "It is no spare any more." : "It wraps every new key too."),
         });
     const lease = (leasing: boolean) =>
         ask({
@@ -232,6 +291,11 @@ function Controls({ assignment, number, ...shared }: { assignment: Assignment | 
                 {assignment.active && !assignment.primary && (
                     <Button small look="primary" act={makePrimary}>
                         Make primary
+                    </Button>
+                )}
+                {assignment.active && (isSpare || maySpare) && (
+                    <Button small act={spare}>
+                        {isSpare ? "No spare any more" : "Make it a spare"}
                     </Button>
                 )}
                 {assignment.active ? (

@@ -114,7 +114,7 @@ function Keys({ tenant, trust, reload }: { tenant: Tenant; trust: Trust; reload:
                                             <div class="row">
                                                 <span class="strong">{own?.name || lent?.name || `Config ${assignment.config}`}</span>
                                                 <Badge>{kmsName(own?.type ?? lent?.type ?? "")}</Badge>
-                                                <State assignment={assignment} />
+                                                <State assignment={assignment} spares={state.spares} />
                                             </div>
                                             {mine && <AssignmentControls number={assignment.config} state={state} trust={trust} again={again} canLease={lent?.leasingAllowed ?? false} />}
                                         </div>
