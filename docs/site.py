@@ -46,7 +46,7 @@ SECTIONS = {
     ],
     "Admins of vendors and tenants": ["broker-people", "kms/*", "kms-check", "sinks", "events-formats", "web"],
     "Automation": ["bridge-api", "broker-api"],
-    "Security": ["SECURITY", "threat-model", "formats-trust", "formats", "egress"],
+    "Security": ["SECURITY", "auditing", "threat-model", "formats-trust", "formats", "egress"],
     "Contributors": ["ARCHITECTURE", "CONTRIBUTING", "CHANGELOG", "releases", "decisions/*"],
 }
 """The pages in the order of the menu. A page that exists and stands nowhere goes to the end."""

@@ -15,7 +15,7 @@ import pytest
 from tests.pages.pages import ROOT
 
 _COPIED = ("Makefile", "README.md", "LICENSE", "pyproject.toml", "requirements", "src", "web")
-_NOT_COPIED = shutil.ignore_patterns("node_modules", "__pycache__")
+_NOT_COPIED = shutil.ignore_patterns("node_modules")
 
 
 def free_ports(*named: int) -> dict[int, int]:

@@ -26,6 +26,7 @@ OPERATED = [
     *blocks_of("docs/api-keys.md"),
     *(each for each in blocks_of("docs/operate.md") if each.section == "Start"),
     *(each for each in blocks_of("docs/operate.md") if each.section != "Start"),
+    *blocks_of("docs/auditing.md"),
     *blocks_of("docs/rotation.md"),
 ]
 WALKED = [*DEMO, *DEPLOYED, *OPERATED]

@@ -7,6 +7,8 @@ the broker, and fetched by the proxy, as in production; only the KMS is one that
 import asyncio
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -241,6 +243,12 @@ class _in_options:  # noqa: N801 - reads like a function
             raise SettingsError(problems) from None
 
 
+def _this_command() -> str:
+    """How this command is typed where it was started: by its name, or by where it lies."""
+    here, name = Path(sys.argv[0]), "tenant-security"
+    return name if here.name != name or shutil.which(name) else os.path.relpath(here)
+
+
 def _hello(  # noqa: PLR0917 - all that there is to say
     host: str,
     ports: Ports,
@@ -274,7 +282,7 @@ Try it:
 
 The vendor's command line works on this broker:
 
-  tenant-security tenant list --vendor {state.directory / "vendor"} --broker {addresses.broker}
+  {_this_command()} tenant list --vendor {state.directory / "vendor"} --broker {addresses.broker}
 
 Ctrl-C stops it. Events of tenants without a sink follow as lines of JSON:
 """
