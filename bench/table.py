@@ -1,7 +1,11 @@
-"""What a benchmark says: a figure, its goal, the ratio of one run, its spread, and whether the goal is reached."""
+"""What a benchmark says: a figure, its goal, the ratio of one run, its spread, and whether the goal is reached.
+
+``python -m bench.table FIGURES.json`` prints saved figures as the Markdown table of docs/performance.md.
+"""
 
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -47,3 +51,24 @@ def save_rows(rows: Sequence[Row], path: Path) -> None:
     path.write_text(
         json.dumps([{**row._asdict(), "median": row.median, "passed": row.passed} for row in rows], indent=1) + "\n"
     )
+
+
+def markdown(figures: Sequence[Row]) -> str:
+    """Return the figures as a Markdown table."""
+    lines = ["| figure | goal | measured | spread | | raw |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in figures:
+        spread = f"{min(row.values):.2f}–{max(row.values):.2f}" if len(row.values) > 1 else ""  # noqa: RUF001 - a range
+        verdict = "reached" if row.passed else "**short**"
+        measured = f"{row.median:,.2f} {row.unit}".removesuffix(".00 ").strip()
+        lines.append(f"| {row.figure.strip()} | {row.goal} | {measured} | {spread} | {verdict} | {row.detail} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print saved figures as Markdown."""
+    saved = json.loads(Path(sys.argv[1]).read_text())
+    sys.stdout.write(markdown([Row(**{name: each[name] for name in Row._fields}) for each in saved]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
