@@ -19,6 +19,7 @@ from tenant_security.crypto.signing import SigningKey
 from tenant_security.outbound.broker import BrokerRefusedError
 from tenant_security.outbound.flow import UnreachableError
 from tenant_security.secret import Secret
+from tenant_security.service.validation import detail_of
 from tenant_security.trust.refusal import SnapshotRefusedError
 from tenant_security.wire import bridge_api as api
 
@@ -139,20 +140,10 @@ def _known(refusal: Exception) -> tuple[int, str] | None:  # noqa: PLR0911 - one
         case RecursionError():
             return 400, "the body is nested too deeply"
         case HTTPException():
-            return refusal.status_code, _detail(refusal)
+            return refusal.status_code, detail_of(refusal)
     return None
 
 
 def _status(broker: int) -> int:
     """The broker's 401 and 403 are about this bridge, not about whoever asks it."""
     return 503 if broker in (401, 403) or broker >= 500 else broker  # noqa: PLR2004
-
-
-def _detail(refusal: HTTPException) -> str:
-    if isinstance(refusal.extra, list):
-        wrong = [
-            f"{each.get('key', 'the body')}: {each.get('message')}" for each in refusal.extra if isinstance(each, dict)
-        ]
-        if wrong:
-            return "; ".join(wrong)
-    return refusal.detail

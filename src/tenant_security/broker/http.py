@@ -18,6 +18,7 @@ from tenant_security.broker.published import Published
 from tenant_security.broker.refusals import BusyError, NotSignedInError, RefusalError, TooManyError
 from tenant_security.broker.web import Web, plain_web
 from tenant_security.crypto.request_tokens import SCHEME, Asking
+from tenant_security.service.validation import detail_of
 
 BODY_CAP_BYTES: Final = 16 * 1_048_576
 """The longest body of a request. Units: bytes."""
@@ -88,7 +89,7 @@ def say_no(request: Asked, refusal: Exception) -> Response[dict[str, object]]:
         case RecursionError():
             return _no(400, "the body is nested too deeply", {})
         case HTTPException():
-            return _no(refusal.status_code, _detail(refusal), {})
+            return _no(refusal.status_code, detail_of(refusal), {})
         case _:
             number = uuid.uuid4().hex
             broker: Broker = request.app.state.broker
@@ -103,14 +104,3 @@ def _no(
 ) -> Response[dict[str, object]]:
     said = {"message": message, "statusCode": status, **more}
     return Response(said if code is None else {**said, "code": code}, status_code=status, headers=headers)
-
-
-def _detail(refusal: HTTPException) -> str:
-    """Say which member of a body or query is wrong; never its value."""
-    if isinstance(refusal.extra, list):
-        wrong = [
-            f"{each.get('key', 'the body')}: {each.get('message')}" for each in refusal.extra if isinstance(each, dict)
-        ]
-        if wrong:
-            return "; ".join(wrong)
-    return refusal.detail
