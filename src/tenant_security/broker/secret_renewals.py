@@ -60,6 +60,8 @@ async def lend(connection: AsyncConnection, caller: Caller, segment: int, now_ms
         .with_for_update(skip_locked=True, of=_SECRETS)
     )
     ids = list((await connection.execute(waiting)).scalars())
+    if not ids:
+        return []
     lent = _SECRETS.update().where(_SECRETS.c.id.in_(ids)).values(lent_until_ms=now_ms + LENT_MS)
     await connection.execute(lent)
     rows = await connection.execute(
