@@ -9,11 +9,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
 
+from tenant_security.logdriver.breathing import Breathing
 from tenant_security.logdriver.dead_letters import DeadLetters
 from tenant_security.logdriver.delivery_rules import due_in_s, wait_s, worst
 from tenant_security.logdriver.lane import HEAD_BYTES, STDOUT, Held, Lane, Shed
@@ -27,9 +28,8 @@ from tenant_security.sinks.sink import DELIVERED, Batch, Delivered, Encoded, Lat
 
 _FEW_EVENTS: Final = 100
 _FEW_BYTES: Final = 65_536
-"""What is encoded at once, in some five milliseconds at most; more goes to a thread, which costs more than that saves
-for few. One thread at a time: Python lets one run at a time anyhow, and the event loop waits for its turn the longer
-the more there are."""
+"""What is encoded at once, in some five milliseconds at most; more goes to a thread. One at a time: Python lets one
+thread run at a time anyhow, and the event loop waits for its turn the longer the more there are."""
 _COLLECT_S: Final = 2.0
 """What sinks say when they have no wish of their own."""
 _MINUTE_S: Final = 60.0
@@ -218,16 +218,16 @@ class Delivery:
     async def _encode(self, lane: Lane, opened: OpenSink, held: Sequence[Held], shed: Shed) -> tuple[_Events, Encoded]:
         """Make batches of events; of many in a thread, one lane after the other, so that nothing else waits for it."""
 
-        def encode() -> tuple[_Events, Encoded]:
-            events = summed(held) if opened.counts else as_they_are(held)
+        def encode(kind: type[list[Any]]) -> tuple[_Events, Encoded]:
+            events = summed(kind(held)) if opened.counts else as_they_are(held)
             if shed.count:
                 events = [Summed(dropped_event(lane.key.tenant, lane.key.sink, shed), ()), *events]
-            return events, opened.sink.encode([each.line for each in events])
+            return events, opened.sink.encode(kind(each.line for each in events))
 
         if len(held) <= _FEW_EVENTS and sum(len(each.line) for each in held) <= _FEW_BYTES:
-            return encode()
+            return encode(list)
         async with self._encoding:
-            return await asyncio.to_thread(encode)
+            return await asyncio.to_thread(encode, Breathing)
 
     async def _send(self, lane: Lane, opened: OpenSink, held: Sequence[Held], *, failing: bool) -> Later | None:
         sink, shed = opened.sink, lane.shed
