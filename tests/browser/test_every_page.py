@@ -298,6 +298,26 @@ def test_a_search_for_what_is_not_there_says_so(world: World) -> None:
     world.ann.sees("No tenant is like that")
 
 
+def test_the_first_page_shows_the_use_of_one_tenant_too(world: World) -> None:
+    ann = world.ann
+    shown(ann, f"/v/{VENDOR}")
+    use = ann.page.get_by_role("region", name="Use of keys")
+    expect(use).to_contain_text("All tenants together")
+    expect(use).to_contain_text("Operations by the hour")
+    picker = ann.page.get_by_label("Look at one tenant")
+    picker.fill("umb")
+    expect(use.locator("datalist option")).to_have_text(["Umbrella Health"])
+    picker.fill("umbrella")
+    expect(use.get_by_role("heading", name="Umbrella Health")).to_be_visible()
+    expect(use).to_contain_text("Nothing has been encrypted in the last day")
+    assert axe(ann) == []
+    ann.press("All tenants")
+    expect(use).to_contain_text("Operations by the hour")
+    picker.fill(TENANT)
+    expect(use.get_by_role("heading", name="Globex", exact=True)).to_be_visible()
+    expect(use).to_contain_text("Operations by the hour")
+
+
 def test_what_is_typed_is_checked_as_it_is_typed(world: World) -> None:
     bo = world.bo
     bo.go(f"/v/{VENDOR}/t/{TENANT}/kms/new")

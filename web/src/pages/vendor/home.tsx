@@ -1,5 +1,7 @@
 /** A vendor's first page: what is left to do, how the fleet is, how keys are used. */
 
+import { useState } from "preact/hooks";
+
 import { api, path, withQuery } from "../../api/client.ts";
 import type { AuditEntry, FleetInstance, Page, Person, ServiceAccount, Tenant } from "../../api/types.ts";
 import { useHere } from "../../app/org.tsx";
@@ -11,6 +13,7 @@ import { Charts } from "../shared/activity.tsx";
 import { Entries } from "../shared/audit.tsx";
 import { TodoItem } from "../tenant/home.tsx";
 import { toneOf } from "./fleet.tsx";
+import { TenantPicker } from "./tenant-picker.tsx";
 
 export interface Fleet {
     now: number;
@@ -61,7 +64,7 @@ export function VendorHome() {
                                     </ol>
                                 </Card>
                             )}
-                            <Charts vendor={vendor} tenant={null} />
+                            <Use vendor={vendor} />
                             <Card flush title="Lately" side={<Link to={`${home}/audit`}>All of it</Link>}>
                                 <Entries entries={audit} />
                             </Card>
@@ -70,6 +73,20 @@ export function VendorHome() {
                 }}
             </Show>
         </>
+    );
+}
+
+/** How keys are used: by all tenants together, or by one of them. */
+function Use({ vendor }: { vendor: string }) {
+    const [tenant, setTenant] = useState<Tenant | null>(null);
+    return (
+        <section class="stack" aria-label="Use of keys">
+            <div class="row between">
+                <h2>{tenant === null ? "All tenants together" : tenant.name}</h2>
+                <TenantPicker vendor={vendor} label="Look at one tenant" chosen={tenant} choose={setTenant} />
+            </div>
+            <Charts key={tenant?.id ?? ""} vendor={vendor} tenant={tenant?.id ?? null} />
+        </section>
     );
 }
 
