@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from tests.deploy.cage import PLACE, cage, inside
 from tests.deploy.dockerfile import image
 from tests.faults.proxy_process import API_KEY, COMMAND, LEASED, ask, fields, until
@@ -91,10 +92,12 @@ def started(directory: Path) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def broker(started: Any) -> tuple[Container, int]:
+def broker(started: Any, directory: Path) -> tuple[Container, int]:
     free = {"BROKER_BIND_ADDRESS": "127.0.0.1", "BROKER_PORT": "0", "BROKER_OPS_BIND_ADDRESS": FREE}
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(directory / "ops.pem"))
+    free |= {f"BROKER_OPS_TLS_{each}_FILE": str(directory / "ops.pem") for each in ("CERTIFICATE", "KEY")}
     free["BROKER_RELOAD_FILE"] = "/broker/broker.env"
-    made: Container = started("broker", BROKER_SETUP_TOKEN=TOKEN, **free)
+    made: Container = started("broker", directory, BROKER_SETUP_TOKEN=TOKEN, **free)
     return made, int(made.said("the broker serves")["port"])
 
 
@@ -176,8 +179,12 @@ def test_a_proxy_serves_keys_and_a_logdriver_keeps_their_events_in_its_volume(
     ports = proxy.said("proxy starting")
     proxy.said("proxy ready")
     producer = f"tcp://127.0.0.1:{ports['events']}"
+    # Its health and metrics by TLS: the image's check must see it too.
+    made = trustme.CA().issue_cert("127.0.0.1")
+    made.private_key_and_cert_chain_pem.write_to_path(str(files / "ops.pem"))
+    tls = {f"LOGDRIVER_OPS_TLS_{each}_FILE": str(files / "ops.pem") for each in ("CERTIFICATE", "KEY")}
     logdriver: Container = started(
-        "logdriver", files, LOGDRIVER_EVENT_PRODUCER_URL=producer, LOGDRIVER_OPS_BIND_ADDRESS=FREE, **state
+        "logdriver", files, LOGDRIVER_EVENT_PRODUCER_URL=producer, LOGDRIVER_OPS_BIND_ADDRESS=FREE, **state, **tls
     )
     logdriver.said("logdriver ready")
 

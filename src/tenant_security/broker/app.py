@@ -186,6 +186,7 @@ class BrokerDaemon:
         self._signals: Final = signals
         self._key: Final = load_server_key(settings.key_file)
         self._tls: Final = OwnTls(settings.tls, log)
+        self._ops_tls: Final = OwnTls(settings.ops_tls, log)
         self._listener: Final = bind(Address(settings.bind_address, settings.port), "BROKER_PORT")
         try:
             self._ops_listener: Final = bind(settings.ops_address, "BROKER_OPS_BIND_ADDRESS")
@@ -212,9 +213,14 @@ class BrokerDaemon:
             )
             observed = Observed(broker.published, server, lambda: self._stage)
             ops = HttpServer(
-                OpsApi(observed.metrics, observed.stage, observed.health), self._ops_listener, EdgeLimits()
+                OpsApi(observed.metrics, observed.stage, observed.health),
+                self._ops_listener,
+                EdgeLimits(),
+                tls=self._ops_tls.context,
+                client_names=self._settings.ops_tls_client_names,
             )
             self._tls.renews(server.use_tls)
+            self._ops_tls.renews(ops.use_tls)
             reloading = Reloading(
                 self._settings.reload_file, "BROKER_RELOAD_FILE", self._log, level=self._settings.log_level
             )
@@ -224,11 +230,13 @@ class BrokerDaemon:
                 async def again() -> None:
                     await reloading.renew()
                     await self._tls.renew()
+                    await self._ops_tls.renew()
 
                 self._signals.install(lambda: background.start(again()))
                 await server.start()
                 await ops.start()
-                works = (server.run(), ops.run(), self._tls.follow(), reloading.follow(), _watch(database, observed))
+                serving = (server.run(), ops.run(), _watch(database, observed))
+                works = (*serving, self._tls.follow(), self._ops_tls.follow(), reloading.follow())
                 tasks = [group.create_task(work) for work in works]
                 self._stage = Stage.READY
                 self._log.info("the broker serves", port=server.port, ops=ops.port, version=__version__)

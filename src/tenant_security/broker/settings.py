@@ -12,7 +12,7 @@ from tenant_security.broker.web import Network
 from tenant_security.outbound.egress import EgressPolicy, read_allowed
 from tenant_security.service.logs import log_level
 from tenant_security.service.settings import Address, address, integer, ip, read_settings, setting, text
-from tenant_security.service.tls import TlsFiles, names, tls_files
+from tenant_security.service.tls import OPS_AUTHORITIES, OPS_CERTIFICATE, OPS_KEY, OPS_NAMES, TlsFiles, names, tls_files
 
 
 def database_url(written: str) -> str:
@@ -125,6 +125,12 @@ class BrokerSettings:
         default=frozenset[str](),
         meaning="Which clients: DNS names or URIs of their certificates, divided by commas. Empty: all certified ones.",
     )
+    ops_tls_certificate: Path | None = setting("BROKER_OPS_TLS_CERTIFICATE_FILE", Path, meaning=OPS_CERTIFICATE)
+    ops_tls_key: Path | None = setting("BROKER_OPS_TLS_KEY_FILE", Path, meaning=OPS_KEY)
+    ops_tls_client_authorities: Path | None = setting("BROKER_OPS_TLS_CLIENT_CA_FILE", Path, meaning=OPS_AUTHORITIES)
+    ops_tls_client_names: frozenset[str] = setting(
+        "BROKER_OPS_TLS_CLIENT_NAMES", names, default=frozenset[str](), meaning=OPS_NAMES
+    )
     reload_file: Path | None = setting(
         "BROKER_RELOAD_FILE",
         Path,
@@ -149,6 +155,11 @@ class BrokerSettings:
     def tls(self) -> TlsFiles | None:
         """The files of TLS, or None for plain HTTP. Raises: SettingsError."""
         return tls_files(self.tls_certificate, self.tls_key, self.tls_client_authorities, "BROKER")
+
+    @property
+    def ops_tls(self) -> TlsFiles | None:
+        """The same for health and metrics. Raises: SettingsError."""
+        return tls_files(self.ops_tls_certificate, self.ops_tls_key, self.ops_tls_client_authorities, "BROKER_OPS")
 
 
 def read_broker_settings(environ: Mapping[str, str]) -> BrokerSettings:

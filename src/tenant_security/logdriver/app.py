@@ -45,6 +45,7 @@ from tenant_security.service.ops import OpsApi, Stage, worst_of
 from tenant_security.service.ray import RayIds
 from tenant_security.service.reloading import Reloading
 from tenant_security.service.run import Background, Signals, until
+from tenant_security.service.tls import OwnTls
 from tenant_security.sinks.catalog import open_sink
 from tenant_security.sinks.sink import SinkContext
 from tenant_security.spool.disk import open_locked
@@ -77,6 +78,7 @@ class Logdriver:
         self._settings = settings
         self._credentials = credentials
         self._log = log
+        self._ops_tls = OwnTls(settings.ops_tls, log)
         self._reloading = Reloading(settings.reload_file, "LOGDRIVER_RELOAD_FILE", log, level=settings.log_level)
         self._signals = signals
         self._stdout = stdout or sys.stdout.buffer
@@ -193,10 +195,16 @@ class Logdriver:
         )
         add_gauges(self._metrics, parts)
         ops = HttpServer(
-            OpsApi(self._metrics, lambda: self._stage, lambda: health_of(parts)), self._ops_listener, EdgeLimits()
+            OpsApi(self._metrics, lambda: self._stage, lambda: health_of(parts)),
+            self._ops_listener,
+            EdgeLimits(),
+            tls=self._ops_tls.context,
+            client_names=settings.ops_tls_client_names,
         )
+        self._ops_tls.renews(ops.use_tls)
         self._signals.install(on_hangup=lambda: background.start(self._reload(refresher)))
-        background.start(self._reloading.follow())
+        for follow in (self._reloading.follow, self._ops_tls.follow):
+            background.start(follow())
         background.start(watch_loop(self._observed.loop_lag.timing().observe))
         log.info("logdriver starting", version=__version__, ops=ops.port, spool=str(settings.spool_directory))
         await ops.start()
@@ -275,6 +283,7 @@ class Logdriver:
 
     async def _reload(self, refresher: DirectoryRefresher) -> None:
         await self._reloading.renew()
+        await self._ops_tls.renew()
         if await refresher.refresh_now():
             self._log.info("tenants read again", tenants=len(refresher.current), snapshot=refresher.current.version)
         else:

@@ -29,6 +29,7 @@ from tenant_security.service.settings import (
     settings_of,
     text,
 )
+from tenant_security.service.tls import OPS_AUTHORITIES, OPS_CERTIFICATE, OPS_KEY, OPS_NAMES, TlsFiles, names, tls_files
 from tenant_security.wire.event_stream import transport
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
 
@@ -230,6 +231,12 @@ class LogdriverSettings:
         unit="seconds",
         meaning="After SIGTERM: how long what waits may still be delivered. The rest follows after the next start.",
     )
+    ops_tls_certificate: Path | None = setting("LOGDRIVER_OPS_TLS_CERTIFICATE_FILE", Path, meaning=OPS_CERTIFICATE)
+    ops_tls_key: Path | None = setting("LOGDRIVER_OPS_TLS_KEY_FILE", Path, meaning=OPS_KEY)
+    ops_tls_client_authorities: Path | None = setting("LOGDRIVER_OPS_TLS_CLIENT_CA_FILE", Path, meaning=OPS_AUTHORITIES)
+    ops_tls_client_names: frozenset[str] = setting(
+        "LOGDRIVER_OPS_TLS_CLIENT_NAMES", names, default=frozenset[str](), meaning=OPS_NAMES
+    )
     reload_file: Path | None = setting(
         "LOGDRIVER_RELOAD_FILE",
         Path,
@@ -244,6 +251,11 @@ class LogdriverSettings:
     def ops_address(self) -> Address:
         """Where health and metrics listen."""
         return self.ops_bind_address or Address(self.bind_address, 9001)
+
+    @property
+    def ops_tls(self) -> TlsFiles | None:
+        """The files of TLS of health and metrics, or None for plain HTTP. Raises: SettingsError."""
+        return tls_files(self.ops_tls_certificate, self.ops_tls_key, self.ops_tls_client_authorities, "LOGDRIVER_OPS")
 
     @property
     def egress(self) -> EgressPolicy:

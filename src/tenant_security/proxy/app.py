@@ -170,6 +170,7 @@ class Proxy:
             settings.reload_file, "TSP_RELOAD_FILE", log, level=settings.log_level, use_keys=self._api_keys.use
         )
         self._tls = OwnTls(settings.tls, log)
+        self._ops_tls = OwnTls(settings.ops_tls, log)
         self._tracing = open_tracing(settings.traces_endpoint)
         self._listeners, self._store = _open(settings, listeners)
         self._disk_outbox = _open_outbox(settings)
@@ -304,7 +305,10 @@ class Proxy:
             OpsApi(self._metrics, lambda: stage_of(parts), lambda: health_of(parts)),
             self._listeners.ops,
             EdgeLimits(),
+            tls=self._ops_tls.context,
+            client_names=settings.ops_tls_client_names,
         )
+        self._ops_tls.renews(ops.use_tls)
         parts = Parts(lambda: self._stage, refresher, outbox, leases, opened, at_work.secrets, api)
         add_gauges(self._metrics, parts)
         calls.add_gauges(self._metrics)
@@ -316,6 +320,7 @@ class Proxy:
             self._sweep(retain),
             self._reloading.follow(),
             self._tls.follow(),
+            self._ops_tls.follow(),
             self._gate.follow(log),
             at_work.renewal.run(),
             watch_loop(self._observed.loop_lag.timing().observe),
@@ -493,6 +498,7 @@ class Proxy:
     async def _reload(self, refresher: DirectoryRefresher) -> None:
         await self._reloading.renew()
         await self._tls.renew()
+        await self._ops_tls.renew()
         await self._gate.renew_and_say(self._log)
         if await refresher.refresh_now():
             self._log.info("tenants read again", tenants=len(refresher.current), snapshot=refresher.current.version)

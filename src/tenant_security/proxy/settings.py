@@ -29,7 +29,7 @@ from tenant_security.service.settings import (
     settings_of,
     text,
 )
-from tenant_security.service.tls import TlsFiles, names, tls_files
+from tenant_security.service.tls import OPS_AUTHORITIES, OPS_CERTIFICATE, OPS_KEY, OPS_NAMES, TlsFiles, names, tls_files
 from tenant_security.wire.event_stream import transport
 from tenant_security.wire.service_env import ServiceCredentials, credentials_from_env
 
@@ -52,7 +52,7 @@ def read_when_full(text: str) -> WhenFull:
 
 
 _ANYBODY: Final[frozenset[str]] = frozenset()
-_TLS: Final = ("TSP_TLS_CERTIFICATE_FILE", "TSP_TLS_KEY_FILE", "TSP_TLS_CLIENT_CA_FILE")
+_TLS: Final = ("CERTIFICATE_FILE", "KEY_FILE", "CLIENT_CA_FILE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class ProxySettings:
         "TSP_TLS_CERTIFICATE_FILE",
         Path,
         meaning="PEM of the certificate, with its chain, for the API and the events port: with it they speak HTTPS "
-        "only. It and the next two are read again when they change, and on SIGHUP. Health and metrics stay plain HTTP.",
+        "only. It and the next two are read again when they change, and on SIGHUP.",
     )
     tls_key: Path | None = setting(
         "TSP_TLS_KEY_FILE",
@@ -199,6 +199,12 @@ class ProxySettings:
         default=_ANYBODY,
         meaning="Which clients may use the API: DNS names or URIs of their certificates, divided by commas. Empty: all "
         "that the authorities certified.",
+    )
+    ops_tls_certificate: Path | None = setting("TSP_OPS_TLS_CERTIFICATE_FILE", Path, meaning=OPS_CERTIFICATE)
+    ops_tls_key: Path | None = setting("TSP_OPS_TLS_KEY_FILE", Path, meaning=OPS_KEY)
+    ops_tls_client_authorities: Path | None = setting("TSP_OPS_TLS_CLIENT_CA_FILE", Path, meaning=OPS_AUTHORITIES)
+    ops_tls_client_names: frozenset[str] = setting(
+        "TSP_OPS_TLS_CLIENT_NAMES", names, default=frozenset[str](), meaning=OPS_NAMES
     )
     events_client_names: frozenset[str] = setting(
         "TSP_EVENTS_TLS_CLIENT_NAMES",
@@ -468,6 +474,11 @@ class ProxySettings:
         return tls_files(self.tls_certificate, self.tls_key, self.tls_client_authorities, "TSP")
 
     @property
+    def ops_tls(self) -> TlsFiles | None:
+        """The same for health and metrics. Raises: SettingsError."""
+        return tls_files(self.ops_tls_certificate, self.ops_tls_key, self.ops_tls_client_authorities, "TSP_OPS")
+
+    @property
     def egress(self) -> EgressPolicy:
         """Where requests may go whose address a tenant wrote."""
         return msgspec.structs.replace(self.egress_allow, denied=self.egress_deny or ())
@@ -528,11 +539,13 @@ def _contradictions(environ: Mapping[str, str]) -> list[str]:
             "CONFIG_BROKER_URL and TSP_TENANT_SECRETS_FILE are both set: a broker keeps the tenant secrets; bring the "
             "file's there with 'tenant-security secrets import' and unset it"
         )
-    certificate, key, authorities = (Path(environ[name]) if environ.get(name, "").strip() else None for name in _TLS)
-    try:
-        tls_files(certificate, key, authorities, "TSP")
-    except SettingsError as wrong:
-        problems += wrong.problems
+    for prefix in ("TSP", "TSP_OPS"):
+        written = (environ.get(f"{prefix}_TLS_{part}", "").strip() for part in _TLS)
+        certificate, key, authorities = (Path(each) if each else None for each in written)
+        try:
+            tls_files(certificate, key, authorities, prefix)
+        except SettingsError as wrong:
+            problems += wrong.problems
     return problems
 
 

@@ -89,6 +89,7 @@ class Supervisor:
             settings.reload_file, "TSP_RELOAD_FILE", log, level=settings.log_level, use_keys=api_keys.use
         )
         self._tls = OwnTls(settings.tls, log)
+        self._ops_tls = OwnTls(settings.ops_tls, log)
         try:
             self._board = make_board()
         except OSError as refused:
@@ -149,7 +150,9 @@ class Supervisor:
         ops = SupervisorOps(
             lambda: self._workers, self._settings.workers, lambda: self.stage, self._totals, self._metrics
         )
-        servers = [HttpServer(ops, listeners.ops, EdgeLimits())]
+        names = self._settings.ops_tls_client_names
+        servers = [HttpServer(ops, listeners.ops, EdgeLimits(), tls=self._ops_tls.context, client_names=names)]
+        self._ops_tls.renews(servers[0].use_tls)
         if listeners.events is not None:
             names = self._settings.events_client_names
             events = HttpServer(relay, listeners.events, EdgeLimits(), tls=self._tls.context, client_names=names)
@@ -163,6 +166,7 @@ class Supervisor:
         self._log.info("proxy starting", version=__version__, workers=self._settings.workers, **ports._asdict())
         self._background.start(self._reloading.follow())
         self._background.start(self._tls.follow())
+        self._background.start(self._ops_tls.follow())
         for server in servers:
             await server.start()
             background.start(server.run())
@@ -251,6 +255,7 @@ class Supervisor:
     def _reload(self) -> None:
         self._background.start(self._reloading.renew())
         self._background.start(self._tls.renew())
+        self._background.start(self._ops_tls.renew())
         for each in self._workers:
             each.order(Order.RELOAD)
 

@@ -280,7 +280,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.write(written(reply, headers))
         # Closing now would reset a connection whose client still sends, and take the answer away from it.
         self._phase, self._since = _REFUSED, self.loop.time()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS has no end for one direction alone: the client ends it, or the sweep
+            self.transport.write_eof()
 
 
 def written(reply: Reply, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:

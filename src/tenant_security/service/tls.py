@@ -19,6 +19,20 @@ _LOOK_S: Final = 15.0
 """How often the files are looked at. Units: seconds."""
 
 
+OPS_CERTIFICATE: Final = (
+    "PEM of the certificate, with its chain, for health and metrics: with it that port speaks HTTPS only. Read again "
+    "on change."
+)
+OPS_KEY: Final = "PEM of its private key, not encrypted."
+OPS_AUTHORITIES: Final = (
+    "PEM of the authorities whose certificates clients of health and metrics must show. Use private ones."
+)
+OPS_NAMES: Final = (
+    "Which of them: DNS names or URIs of their certificates, divided by commas. Empty: all certified ones."
+)
+"""What the four settings of a daemon's ops port mean, whose names every daemon begins for itself."""
+
+
 class TlsFiles(NamedTuple):
     """Where the PEM files lie. With ``client_authorities`` clients must show a certificate of theirs."""
 
