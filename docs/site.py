@@ -15,7 +15,7 @@ BUILD = ROOT / "build"
 FROM_ROOT = ("README.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 SECTIONS = {
-    "Begin": ["README", "client/quickstart", "migrate", "faq", "comparison"],
+    "Begin": ["README", "concepts", "client/quickstart", "migrate", "faq", "comparison"],
     "Application developers": [
         "client/cookbook",
         "client/errors",
@@ -44,7 +44,7 @@ SECTIONS = {
         "recovery",
         "runbooks",
     ],
-    "Admins of vendors and tenants": ["broker-people", "kms/*", "kms-check", "sinks", "events-formats", "web"],
+    "Admins of vendors and tenants": ["guide-vendor-admin", "guide-tenant-admin", "broker-people", "kms/*", "kms-check", "sinks", "events-formats", "web"],
     "Automation": ["bridge-api", "broker-api"],
     "Security": ["SECURITY", "auditing", "threat-model", "formats-trust", "formats", "egress"],
     "Contributors": ["ARCHITECTURE", "CONTRIBUTING", "CHANGELOG", "releases", "decisions/*"],

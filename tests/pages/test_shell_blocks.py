@@ -22,6 +22,7 @@ DEPLOYED = [each for each in blocks_of("README.md") if each.section == PLATFORM]
 OPERATED = [
     *blocks_of("docs/broker-operate.md"),
     *blocks_of("docs/bridge-api.md"),
+    *blocks_of("docs/guide-vendor-admin.md"),
     *blocks_of("docs/recovery.md"),
     *blocks_of("docs/api-keys.md"),
     *(each for each in blocks_of("docs/operate.md") if each.section == "Start"),
