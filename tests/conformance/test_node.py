@@ -1,8 +1,13 @@
 """The published Node client against our proxy: one test per check of ``node/checks.js``."""
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from .toolchains import Report
+from .running_proxy import RunningProxy
+from .toolchains import NODE_DIR, Programs, Report
 
 pytestmark = pytest.mark.toolchain
 
@@ -82,3 +87,19 @@ def test_node_client(node_report: Report, name: str) -> None:
 def test_every_check_of_the_node_program_is_listed_here(node_report: Report) -> None:
     assert node_report.checks, node_report.trouble
     assert sorted(node_report.checks) == sorted(CHECKS)
+
+
+def test_the_readmes_block_runs_and_prints_what_it_says(node: Programs, proxy: RunningProxy, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    block, printed = re.findall(r"```js\n(.*?)```\n\nIt prints `([^`]+)`", readme, re.DOTALL)[0]
+    program = tmp_path / "readme.js"
+    program.write_text(block.replace("http://127.0.0.1:7777", proxy.url))
+    done = subprocess.run(
+        [*node.prefix, str(program)],
+        env={**proxy.environment(), "NODE_PATH": str(NODE_DIR / "node_modules")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout, done.returncode) == (f"{printed}\n", 0), done.stderr

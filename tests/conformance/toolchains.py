@@ -72,12 +72,12 @@ class Programs:
 
     def __init__(self, directory: Path, prefix: list[str], names: Mapping[str, list[str]]) -> None:
         self._directory = directory
-        self._prefix = prefix
+        self.prefix = prefix
         self._names = names
 
     def run(self, program: str, *arguments: str, environment: dict[str, str]) -> Report:
         """Run one program to its end and gather the checks that it reported."""
-        command = [*self._prefix, *self._names[program], *arguments]
+        command = [*self.prefix, *self._names[program], *arguments]
         try:
             done = subprocess.run(
                 command,

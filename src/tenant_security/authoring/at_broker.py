@@ -111,12 +111,16 @@ class AtBroker:
         self.vendor.share_segments((yield from self.admins()))
         yield from self.ask("PUT", "/documents", type(None), self.documents())
 
-    def pull_keys(self) -> Flow[bool]:
+    def pull_keys(self, *, to_publish: bool = False) -> Flow[bool]:
         """Take over what another admin has changed of the keys; return whether there was anything.
 
+        With ``to_publish`` a broker that has older ones is left alone: keys were changed here and are handed in now,
+        because the command that changed them was interrupted.
         Raises: SnapshotRefusedError when what the broker has does not verify or is older.
         """
         stored = yield from self.ask("GET", "/documents", api.VendorDocuments)
+        if to_publish and self.vendor.is_ahead_of(stored.root, stored.manifest):
+            return False
         return self.vendor.adopt(stored.root, stored.manifest, stored.segment_wraps)
 
     def publish_head(self, head: words.Signed) -> Flow[None]:

@@ -278,6 +278,12 @@ class Vendor:
             self._save()
         return bool(missing)
 
+    def is_ahead_of(self, root: words.Signed, manifest: words.Signed) -> bool:
+        """Whether what is here is newer than these documents, which are not verified. Raises: MalformedError."""
+        theirs = words.decode(words.Root, root.body).version, words.decode(words.Manifest, manifest.body).version
+        ours = self.root.version, self._manifest.version
+        return theirs != ours and all(old <= new for old, new in zip(theirs, ours, strict=True))
+
     def adopt(self, root: words.Signed, manifest: words.Signed, wraps: tuple[words.SegmentWrap, ...]) -> bool:
         """Take over newer documents of this vendor, such as another admin has made; return whether there were any.
 

@@ -80,7 +80,7 @@ class Session:
 
     async def publish(self, change: Callable[[Vendor], T]) -> T:
         """Change the vendor's keys: take over what is newer, change it, and hand it in."""
-        await self.run(self.admin.pull_keys())
+        await self.run(self.admin.pull_keys(to_publish=True))
         result = change(self.vendor)
         await self.run(self.admin.publish_keys())
         return result

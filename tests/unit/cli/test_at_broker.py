@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli import admin, apply, audit, head, identity, kms_configs, secrets, segment, tenant, vendor
 from tenant_security.cli.link import At
 from tenant_security.proxy.secret_store import Rotation, SecretFile
@@ -121,6 +122,15 @@ async def test_a_revoked_identity_costs_the_others_nothing(desk, proxy):
     async with asyncio.timeout(20):
         while (await proxy.call("document/wrap", "a"))[0] != 503:
             await asyncio.sleep(0.05)
+
+
+async def test_keys_that_were_changed_here_and_not_handed_in_are_handed_in_next_time(desk, capsys):
+    """As after a command that was interrupted between the two."""
+    Vendor.load(desk.at.vendor).add_identity("begun")
+    await desk.run(identity.new, "proxy-2", env_file=desk.directory / "two.env")
+    capsys.readouterr()
+    await desk.run(identity.list_, as_json=True)
+    assert {"begun", "proxy-2"} <= {each["id"] for each in json.loads(capsys.readouterr().out)}
 
 
 async def test_heads_vouch_and_refuse_what_is_older(desk, proxy):
