@@ -7,6 +7,7 @@ from typing import Any
 HERE = Path(__file__).parent
 WIDTH = 12
 HEIGHT = 8
+BUILD_INFO = {"proxy": "tsp_build_info", "logdriver": "tsl_build_info", "broker": "tsb_build_info"}
 
 
 def panel(title: str, *queries: tuple[str, str], unit: str = "short", kind: str = "timeseries") -> dict[str, Any]:
@@ -33,7 +34,7 @@ def dashboard(uid: str, title: str, *panels: dict[str, Any]) -> dict[str, Any]:
         "name": "instance",
         "type": "query",
         "datasource": {"type": "prometheus", "uid": "${source}"},
-        "query": f"label_values({'tsp_build_info' if 'proxy' in uid else 'tsl_build_info'}, instance)",
+        "query": f"label_values({BUILD_INFO[uid.rpartition('-')[2]]}, instance)",
         "includeAll": True,
         "multi": True,
         "refresh": 2,
@@ -150,7 +151,22 @@ LOGDRIVER = dashboard(
     panel("Event loop late, p99", (quantile("tsl_event_loop_lag_seconds", 0.99, "instance"), "{{instance}}"), unit="s"),
 )
 
-DASHBOARDS = {"proxy.json": PROXY, "logdriver.json": LOGDRIVER}
+BROKER = dashboard(
+    "tenant-security-broker",
+    "Configuration Broker",
+    panel("Ready", (f"tsb_ready{IN}", "{{instance}}"), (f"tsb_database_up{IN}", "database of {{instance}}")),
+    panel("Snapshots", (f"sum by (answer) (rate(tsb_snapshots_total{IN}[1m]))", "{{answer}}"), unit="reqps"),
+    panel("Services that wait for news", (f"sum(tsb_waiting_services{IN})", "all")),
+    panel("Connections", (f"tsb_connections{IN}", "{{instance}}")),
+    panel(
+        "Connections refused",
+        (f"sum by (reason) (rate(tsb_refused_connections_total{IN}[5m]))", "{{reason}}"),
+        unit="ops",
+    ),
+    panel("Age of the proxies' configs", ("max by (instance) (tsp_directory_age_seconds)", "{{instance}}"), unit="s"),
+)
+
+DASHBOARDS = {"proxy.json": PROXY, "logdriver.json": LOGDRIVER, "broker.json": BROKER}
 
 
 def written(name: str) -> str:

@@ -165,6 +165,54 @@ def test_promtool_takes_the_rules() -> None:
     assert done.returncode == 0, done.stderr
 
 
+SCENES = {
+    # name of the alert: (series, values a minute apart, minutes, whether it fires)
+    "ProxyNotReady": [('tsp_ready{instance="a"}', "0x10", 7, True), ('tsp_ready{instance="a"}', "1x10", 7, False)],
+    "EventsDropped": [
+        ('tsp_events_total{instance="a",kind="DEK_WRAP",outcome="dropped"}', "0+5x20", 15, True),
+        ('tsp_events_total{instance="a",kind="DEK_WRAP",outcome="queued"}', "0+5x20", 15, False),
+    ],
+    "SiemAway": [
+        ('tsl_oldest_waiting_seconds{instance="a"}', "1000+60x20", 10, True),
+        ('tsl_oldest_waiting_seconds{instance="a"}', "10x20", 10, False),
+    ],
+    "SpoolFilling": [
+        ('tsl_spool_bytes{instance="a"}', "90x20", 10, True),
+        ('tsl_spool_bytes{instance="a"}', "9x20", 10, False),
+    ],
+    "WorkersDying": [
+        ('tsp_worker_restarts_total{instance="a",reason="died"}', "0+1x20", 15, True),
+        ('tsp_worker_restarts_total{instance="a",reason="asked"}', "0+1x20", 15, False),
+    ],
+    "TenantSecretsRefused": [('tsp_tenant_secret_refusals_total{instance="a",what="stale"}', "0+1x20", 15, True)],
+    "BrokerNotReady": [
+        ('tsb_ready{instance="a"}', "0x10", 7, True),
+        ('tsb_ready{instance="a"}', "1 0 1 0x1 1x9", 7, False),
+    ],
+    "BrokerDatabaseAway": [('tsb_database_up{instance="a"}', "0x10", 5, True)],
+}
+
+
+def test_rules_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        missing("promtool; on Debian: apt-get install prometheus")
+    tests = []
+    for alert, scenes in SCENES.items():
+        for series, values, minutes, fires in scenes:
+            also = {"series": 'tsl_spool_capacity_bytes{instance="a"}', "values": "100x30"}
+            shown = {"expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)'}
+            expected = {**shown, "eval_time": f"{minutes}m", "exp_samples": [{"labels": "{}", "value": int(fires)}]}
+            written = {"interval": "1m", "input_series": [{"series": series, "values": values}, also]}
+            tests.append({**written, "promql_expr_test": [expected], "name": f"{alert} {series}"})
+    rules = tmp_path / "rules.yaml"
+    rules.write_text((CHART / "alerts.yaml").read_text())
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": tests}))
+    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_rule_leads_to_a_page_that_exists() -> None:
     rules = [rule for group in yaml.safe_load((CHART / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
     assert rules
