@@ -488,10 +488,18 @@ async def test_a_secret_that_was_seen_cannot_be_hidden_also_after_a_restart(liar
         await derive(proxy)
         await rotated(broker)
         truth = await derive(proxy)
-    liar.secrets = lambda secrets: [{**min(secrets, key=lambda each: each["number"]), "rotation": "current"}]
+    hidden = {
+        "the newest": lambda secrets: [min(secrets, key=lambda each: each["number"])],
+        "the newest, and the older in its place": lambda secrets: [
+            {**min(secrets, key=lambda each: each["number"]), "rotation": "current"}
+        ],
+        "all": lambda _: [],
+    }
     async with running_proxy(broker.state_dir, settings=settings, broker_url=liar.url) as proxy:
-        assert await derive(proxy) == truth
-        assert b'tsp_tenant_secret_refusals_total{what="stale"} 1.0' in (await proxy.ops("/metrics"))[1]
+        for count, liar.secrets in enumerate(hidden.values(), start=1):
+            assert await derive(proxy) == truth
+            counted = f'tsp_tenant_secret_refusals_total{{what="stale"}} {count}.0'
+            assert counted.encode() in (await proxy.ops("/metrics"))[1]
         liar.secrets = None
         assert await derive(proxy) == truth
 

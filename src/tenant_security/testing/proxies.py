@@ -208,12 +208,17 @@ async def running_proxy(
             log = configure_logs("proxy", read.log_level, lines)
         group.create_task(Proxy(read, credentials, log, signals, outbound=to_kms).run(on_ready))
         await ready.wait()
+        failed: Exception | None = None
         try:
             yield running
+        except Exception as fault:  # noqa: BLE001 - raised below, once the proxy has stopped in good order
+            failed = fault
         finally:
             if running.ports.events is not None:
                 await running.fetch_events()  # a proxy that stops waits for its last events to be fetched
             signals.stop.set()
+    if failed is not None:
+        raise failed
 
 
 def publish(
