@@ -64,6 +64,30 @@ def test_what_is_rendered_is_what_kubernetes_takes(values: tuple[str, ...], vers
 
 
 @pytest.mark.toolchain
+def test_helm_has_nothing_to_say_against_the_chart() -> None:
+    command = [helm(), "lint", "--strict", "--quiet", str(CHART)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.toolchain
+def test_the_notes_name_the_secrets_that_must_be_there(tmp_path: Path) -> None:
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    notes = (CHART / "templates/NOTES.txt").read_text()
+    lines = "\n".join(f"    {line}" if not line.startswith("{{-") else line for line in notes.splitlines())
+    (chart / "templates/notes.yaml").write_text(f"notes: |\n{lines}\n")
+    command = [helm(), "template", "rel", str(chart), "--kube-version", "1.34.0", "--show-only", "templates/notes.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = yaml.safe_load(done.stdout)["notes"]
+    assert "http://rel-proxy:7777" in said
+    for secret in ("tenant-security-proxy", "tenant-security-broker", "tenant-security-broker-key"):
+        assert f"{secret}   (" in said
+    assert "tenant-security-bridge" not in said, "it is off by default"
+
+
+@pytest.mark.toolchain
 def test_no_pod_may_do_more_than_it_needs() -> None:
     pods = [each for each in rendered("bridge.enabled=true") if each["kind"] in ("Deployment", "StatefulSet")]
     assert len(pods) == 4
