@@ -8,6 +8,8 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Download, Page, expect
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
+SLOWER = float(os.environ.get("BROWSER_SLOWER", "1"))
+"""How much slower pages shall be than this machine lets them: to find what a test does not wait for."""
 DESKTOP, PHONE = (1280, 860), (390, 844)
 
 
@@ -37,6 +39,15 @@ class Person:
             "e=>window.violations.push(e.violatedDirective+' '+e.blockedURI+' '+e.sample))"
         )
         self._cdp: CDPSession = self.context.new_cdp_session(self.page)
+        if SLOWER > 1:
+            self._slow_down()
+
+    def _slow_down(self) -> None:
+        """Let pages compute more slowly and wait for every answer, as on a machine that is busy."""
+        self._cdp.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+        self._cdp.send("Network.enable")
+        waits = {"offline": False, "latency": 40 * SLOWER, "downloadThroughput": -1, "uploadThroughput": -1}
+        self._cdp.send("Network.emulateNetworkConditions", waits)
 
     def _console(self, message: Any) -> None:
         # A refused request is reported by the browser as an error, and is often what a test wants.

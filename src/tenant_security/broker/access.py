@@ -95,9 +95,9 @@ async def signed_in(request: Asked, broker: Broker) -> Somebody:
     require_own_page(request, broker)
     now_ms = broker.now_ms()
     async with broker.database.read() as connection:
-        session = await sessions.find(connection, token, now_ms)
+        session = await sessions.find(connection, token, now_ms, broker.web.lives)
         found = [] if session is None else await places(connection, session.person)
-        timed_out = session is None and await sessions.timed_out(connection, token, now_ms)
+        timed_out = session is None and await sessions.timed_out(connection, token, now_ms, broker.web.lives)
     if timed_out:
         raise SessionEndedError
     if session is None:
@@ -177,7 +177,7 @@ def _of_their_own(tenant: str) -> ForbiddenError:
 
 def origin(request: Asked, broker: Broker, method: Method, place: SignOnPlace | None = None) -> Origin:
     """Say how and from where somebody signs in."""
-    return Origin(method, address_of(request, broker), request.headers.get("user-agent", ""), place)
+    return Origin(method, address_of(request, broker), request.headers.get("user-agent", ""), place, broker.web.lives)
 
 
 def address_of(request: Asked, broker: Broker) -> str:

@@ -36,7 +36,7 @@ from tenant_security.broker.pages_api import page
 from tenant_security.broker.people import set_up
 from tenant_security.broker.people.mail import Mail
 from tenant_security.broker.people.passphrases import Passphrases
-from tenant_security.broker.people.sessions import COOKIE
+from tenant_security.broker.people.sessions import COOKIE, Lives
 from tenant_security.broker.people_api import PeopleApi
 from tenant_security.broker.records_api import RecordsApi
 from tenant_security.broker.refusals import BusyError, SessionEndedError
@@ -262,6 +262,7 @@ class BrokerDaemon:
             outbound=outbound,
             set_up_token=settings.create_vendor_token,
             trusted=settings.trusted_proxies,
+            lives=Lives(settings.session_idle_s * 1_000, settings.session_life_s * 1_000),
         )
 
     async def _say_how_to_begin(self, broker: Broker) -> None:

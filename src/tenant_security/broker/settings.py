@@ -100,6 +100,20 @@ class BrokerSettings:
         default="broker@localhost",
         meaning="Whom mail comes from: Acme <broker@acme.example>.",
     )
+    session_idle_s: int = setting(
+        "BROKER_SESSION_IDLE_SECONDS",
+        integer(300, 86_400),
+        default=1_800,
+        unit="seconds",
+        meaning="How long nobody may use a session of the web app until it ends; its keys are closed in the browser.",
+    )
+    session_life_s: int = setting(
+        "BROKER_SESSION_SECONDS",
+        integer(300, 7 * 86_400),
+        default=43_200,
+        unit="seconds",
+        meaning="How long a session of the web app lasts at most, from sign-in on.",
+    )
     create_vendor_token: str = setting(
         "BROKER_SETUP_TOKEN",
         text,

@@ -29,7 +29,7 @@ class SignInApi(Controller):
     @get("/session")
     async def session(self, request: Asked, broker: GivenBroker) -> api.Session:
         """Say who is signed in."""
-        return describe(await signed_in(request, broker), broker.now_ms())
+        return describe(await signed_in(request, broker), broker.now_ms(), broker.web.lives)
 
     @delete("/session")
     async def sign_out(self, request: Asked, broker: GivenBroker) -> Response[None]:
@@ -39,14 +39,14 @@ class SignInApi(Controller):
             await sessions.end(own.connection, own.person, only=somebody.session.token_hash)
             await own.record("sign-out")
         headers = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
-        return Response(None, status_code=204, headers=headers, cookies=[session_cookie("")])
+        return Response(None, status_code=204, headers=headers, cookies=[session_cookie("", 0)])
 
     @get("/sessions")
     async def list_sessions(self, request: Asked, broker: GivenBroker) -> list[api.SessionLine]:
         """List the person's own sessions."""
         somebody = await signed_in(request, broker)
         async with broker.database.read() as connection:
-            rows = await sessions.lines(connection, somebody.session.person, broker.now_ms())
+            rows = await sessions.lines(connection, somebody.session.person, broker.now_ms(), broker.web.lives)
         return [
             api.SessionLine(
                 id=sessions.session_id(row.token_hash),
@@ -66,7 +66,7 @@ class SignInApi(Controller):
         """End one of the person's sessions."""
         somebody = await signed_in(request, broker)
         async with personal(broker.database, somebody.session.actor) as own:
-            rows = await sessions.lines(own.connection, own.person, own.now_ms)
+            rows = await sessions.lines(own.connection, own.person, own.now_ms, broker.web.lives)
             found = [row.token_hash for row in rows if sessions.session_id(row.token_hash) == session_id]
             if not found:
                 raise NotFoundError("you have no such session")
@@ -147,7 +147,7 @@ class SignInApi(Controller):
         cookies = [_sign_on_cookie("")]
         if led.token is not None:
             await _end_old(broker, request)
-            cookies.append(session_cookie(led.token))
+            cookies.append(session_cookie(led.token, broker.web.lives.life_ms))
         return Response(None, status_code=303, headers={"Location": led.location}, cookies=cookies)
 
     # -- signing up --------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class SignInApi(Controller):
             raise NotAllowedNowError("sign in with your own passkey or passphrase to accept an invitation")
         async with personal(broker.database, somebody.session.actor) as own:
             await invitations.accept(own, data.token)
-        return describe(await signed_in(request, broker), broker.now_ms())
+        return describe(await signed_in(request, broker), broker.now_ms(), broker.web.lives)
 
     @post("/sign-up/begin", status_code=200)
     async def begin_sign_up(
@@ -197,18 +197,18 @@ class SignInApi(Controller):
         made = await sign_up.finish(broker, data, origin(request, broker, method))
         session = await _described(broker, made.token)
         said = api.SignedUp(session, made.recovery_codes)
-        return Response(said, status_code=201, cookies=[session_cookie(made.token)])
+        return Response(said, status_code=201, cookies=[session_cookie(made.token, broker.web.lives.life_ms)])
 
 
-def session_cookie(token: str) -> Cookie:
+def session_cookie(token: str, life_ms: int) -> Cookie:
     """Return the cookie that keeps a session's token in the browser, or without one makes it forget."""
-    return _cookie(sessions.COOKIE, token, "strict", sessions.LIFE_MS)
+    return _cookie(sessions.COOKIE, token, "strict", life_ms)
 
 
 def say_session_ended(request: Asked, refusal: Exception) -> Response[dict[str, object]]:
     """Answer that a session's time is up, and make the browser forget it."""
     response = say_no(request, refusal)
-    response.set_cookie(session_cookie(""))
+    response.set_cookie(session_cookie("", 0))
     return response
 
 
@@ -229,7 +229,7 @@ def _cookie(name: str, value: str, same_site: Literal["lax", "strict"], life_ms:
     )
 
 
-def describe(somebody: Somebody, now_ms: int) -> api.Session:
+def describe(somebody: Somebody, now_ms: int, lives: sessions.Lives) -> api.Session:
     """Say who is signed in and where that counts."""
     session = somebody.session
     return api.Session(
@@ -238,7 +238,7 @@ def describe(somebody: Somebody, now_ms: int) -> api.Session:
         now=now_ms,
         created=session.created_ms,
         expires=session.expires_ms,
-        idle_expires=min(session.expires_ms, max(now_ms, session.seen_ms) + sessions.IDLE_MS),
+        idle_expires=min(session.expires_ms, max(now_ms, session.seen_ms) + lives.idle_ms),
         proved=session.proved_ms,
         proved_until=session.proved_ms + sessions.PROOF_MS,
         own_sign_in=somebody.owns_account,
@@ -262,18 +262,20 @@ def describe(somebody: Somebody, now_ms: int) -> api.Session:
 async def _described(broker: Broker, token: str) -> api.Session:
     now_ms = broker.now_ms()
     async with broker.database.read() as connection:
-        session = await sessions.find(connection, token, now_ms)
+        session = await sessions.find(connection, token, now_ms, broker.web.lives)
         found = [] if session is None else await places(connection, session.person)
     if session is None:
         raise NotSignedInError("the session has ended; sign in again")
-    return describe(Somebody(session, [place for place in found if place.disabled_ms is None]), now_ms)
+    return describe(
+        Somebody(session, [place for place in found if place.disabled_ms is None]), now_ms, broker.web.lives
+    )
 
 
 async def _with_cookie(broker: Broker, token: str, *, replaces: Asked | None = None) -> Response[api.Session]:
     """Answer with a session and its cookie. The session that the browser had before ends."""
     if replaces is not None:
         await _end_old(broker, replaces)
-    return Response(await _described(broker, token), cookies=[session_cookie(token)])
+    return Response(await _described(broker, token), cookies=[session_cookie(token, broker.web.lives.life_ms)])
 
 
 async def _end_old(broker: Broker, request: Asked) -> None:
@@ -281,6 +283,6 @@ async def _end_old(broker: Broker, request: Asked) -> None:
     if not old:
         return
     async with broker.database.note() as connection:
-        found = await sessions.find(connection, old, broker.now_ms())
+        found = await sessions.find(connection, old, broker.now_ms(), broker.web.lives)
         if found is not None:
             await sessions.end(connection, found.person, only=found.token_hash)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from tenant_security.broker.pages import Pages
 from tenant_security.broker.people.mail import Mail
 from tenant_security.broker.people.passphrases import Passphrases
+from tenant_security.broker.people.sessions import Lives
 from tenant_security.broker.public_address import PublicAddress
 from tenant_security.broker.server_key import ServerKey, new_server_key
 from tenant_security.outbound.driver import Outbound
@@ -28,6 +29,7 @@ class Web(NamedTuple):
     """How single sign-on's providers are reached."""
     set_up_token: str = ""
     trusted: tuple[Network, ...] = ()
+    lives: Lives = Lives()
 
 
 def plain_web() -> Web:

@@ -247,12 +247,28 @@ async def _keep_using(town, browser, seconds):
 
 async def _end_by_idling(town, browser):
     await _keep_using(town, browser, 3_600)
-    town.world.now_s += sessions.IDLE_MS // 1_000
+    town.world.now_s += sessions.Lives().idle_ms // 1_000
 
 
 async def _end_by_age(town, browser):
-    await _keep_using(town, browser, sessions.LIFE_MS // 1_000 - 1_200)
+    await _keep_using(town, browser, sessions.Lives().life_ms // 1_000 - 1_200)
     town.world.now_s += 1_200
+
+
+async def test_how_long_sessions_last_is_the_operators_to_say(world):
+    async with inhabited(world, lives=sessions.Lives(600_000, 3_600_000)) as town:
+        ann = await town.person("ann@example.com")
+        said = (await ann.get("/api/1/session")).json
+        assert (said["idleExpires"] - said["now"], said["expires"] - said["now"]) == (600_000, 3_600_000)
+        world.now_s += 600
+        assert (await ann.get("/api/1/session")).status == 401
+        made = await ann.sign_in()
+        assert "Max-Age=3600" in made.headers["set-cookie"]
+        for _ in range(7):
+            world.now_s += 500
+            assert (await ann.get("/api/1/session")).status == 200
+        world.now_s += 100
+        assert (await ann.get("/api/1/session")).status == 401
 
 
 @pytest.mark.parametrize("end", [_end_by_idling, _end_by_age])

@@ -16,8 +16,6 @@ from tenant_security.broker.audit import Actor
 from tenant_security.wire.people_api import Method
 
 COOKIE: Final = "__Host-ts-session"
-IDLE_MS: Final = 30 * 60_000
-LIFE_MS: Final = 12 * 3_600_000
 PROOF_MS: Final = 15 * 60_000
 """How long after somebody proved who they are nothing asks for it again."""
 _SEEN_EVERY_MS: Final = 60_000
@@ -34,13 +32,21 @@ class SignOnPlace(NamedTuple):
     tenant: int
 
 
+class Lives(NamedTuple):
+    """How long sessions last: unused, and at most. Units: milliseconds."""
+
+    idle_ms: int = 30 * 60_000
+    life_ms: int = 12 * 3_600_000
+
+
 class Origin(NamedTuple):
-    """How and from where somebody signs in."""
+    """How and from where somebody signs in, and how long that is to last."""
 
     method: Method
     address: str
     agent: str
     place: SignOnPlace | None = None
+    lives: Lives = Lives()
 
 
 class SignedIn(NamedTuple):
@@ -72,7 +78,7 @@ async def begin(connection: AsyncConnection, person: str, origin: Origin, now_ms
     """Make a session and return its token; old ones that ended are cleared away."""
     table = schema.sessions
     await connection.execute(
-        table.delete().where(sa.or_(table.c.expires_ms <= now_ms, table.c.seen_ms <= now_ms - IDLE_MS))
+        table.delete().where(sa.or_(table.c.expires_ms <= now_ms, table.c.seen_ms <= now_ms - origin.lives.idle_ms))
     )
     mine = sa.select(table.c.token_hash).where(table.c.person == person).order_by(table.c.created_ms.desc())
     over = (await connection.execute(mine.offset(_MOST - 1))).scalars().all()
@@ -85,7 +91,7 @@ async def begin(connection: AsyncConnection, person: str, origin: Origin, now_ms
             person=person,
             created_ms=now_ms,
             seen_ms=now_ms,
-            expires_ms=now_ms + LIFE_MS,
+            expires_ms=now_ms + origin.lives.life_ms,
             proved_ms=now_ms,
             method=origin.method,
             address=origin.address,
@@ -97,7 +103,7 @@ async def begin(connection: AsyncConnection, person: str, origin: Origin, now_ms
     return token
 
 
-async def find(connection: AsyncConnection, token: str, now_ms: int) -> SignedIn | None:
+async def find(connection: AsyncConnection, token: str, now_ms: int, lives: Lives) -> SignedIn | None:
     """Return the session of a token, unless it ended or its person was disabled."""
     table, people = schema.sessions, schema.people
     found = await connection.execute(
@@ -106,7 +112,7 @@ async def find(connection: AsyncConnection, token: str, now_ms: int) -> SignedIn
         .where(
             table.c.token_hash == hashed(token),
             table.c.expires_ms > now_ms,
-            table.c.seen_ms > now_ms - IDLE_MS,
+            table.c.seen_ms > now_ms - lives.idle_ms,
             people.c.disabled_ms.is_(None),
         )
     )
@@ -129,14 +135,14 @@ async def find(connection: AsyncConnection, token: str, now_ms: int) -> SignedIn
     )
 
 
-async def timed_out(connection: AsyncConnection, token: str, now_ms: int) -> bool:
+async def timed_out(connection: AsyncConnection, token: str, now_ms: int, lives: Lives) -> bool:
     """Whether a token is that of a session whose time is up.
 
     A token that is unknown may have been replaced a moment ago, by a sign-in or a proof in another tab: whoever made
     the browser forget its cookie then would end the new session.
     """
     table = schema.sessions
-    over = sa.or_(table.c.expires_ms <= now_ms, table.c.seen_ms <= now_ms - IDLE_MS)
+    over = sa.or_(table.c.expires_ms <= now_ms, table.c.seen_ms <= now_ms - lives.idle_ms)
     found = await connection.execute(sa.select(table.c.person).where(table.c.token_hash == hashed(token), over))
     return found.first() is not None
 
@@ -164,12 +170,12 @@ async def renew(connection: AsyncConnection, session: SignedIn, now_ms: int) -> 
     return token if renewed.rowcount else None
 
 
-async def lines(connection: AsyncConnection, person: str, now_ms: int) -> Sequence[sa.Row[Any]]:
+async def lines(connection: AsyncConnection, person: str, now_ms: int, lives: Lives) -> Sequence[sa.Row[Any]]:
     """Read a person's sessions, the newest first."""
     table = schema.sessions
     rows = await connection.execute(
         sa.select(table)
-        .where(table.c.person == person, table.c.expires_ms > now_ms, table.c.seen_ms > now_ms - IDLE_MS)
+        .where(table.c.person == person, table.c.expires_ms > now_ms, table.c.seen_ms > now_ms - lives.idle_ms)
         .order_by(table.c.created_ms.desc())
     )
     return rows.all()

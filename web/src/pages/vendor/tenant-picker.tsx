@@ -46,9 +46,9 @@ export function TenantPicker({ vendor, label, chosen, choose }: Given) {
         choose(found.find((each) => each.id === text) ?? null);
     };
     return (
-        <div class="row">
+        <div class="picker">
             <input
-                class="input pick"
+                class="input"
                 type="search"
                 aria-label={label}
                 placeholder={label}
