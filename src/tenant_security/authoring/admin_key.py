@@ -17,7 +17,7 @@ from tenant_security.authoring import documents
 from tenant_security.authoring.at_broker import AtBroker, labels_of
 from tenant_security.authoring.keyfiles import read_seed, write_seed
 from tenant_security.authoring.roster import Entry, Roster
-from tenant_security.authoring.vendor import ADMIN_KEY, Vendor
+from tenant_security.authoring.vendor import ADMIN_KEY, ROOT_KEY, Vendor
 from tenant_security.authoring.versions import next_version
 from tenant_security.crypto.signing import Kind, SigningKey
 from tenant_security.crypto.unseal import new_seed
@@ -33,7 +33,9 @@ _OLD: Final = "admin-old.key"
 
 
 def begin(directory: Path) -> None:
-    """Make the next key, unless a change is under way. Raises: KeyFileError."""
+    """Make the next key, unless a change is under way. Raises: KeyFileError without a vendor or its ``root.key``."""
+    Vendor.load(directory)
+    read_seed(directory / ROOT_KEY)
     if not (directory / _NEXT).exists() and not (directory / _OLD).exists():
         write_seed(directory / _NEXT, new_seed())
 

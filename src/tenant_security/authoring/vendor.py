@@ -37,7 +37,7 @@ ROOT_LIFE_S: Final = 3650 * DAY_S
 MANIFEST_LIFE_S: Final = 365 * DAY_S
 
 _STATE: Final = "vendor.json"
-_ROOT_KEY: Final = "root.key"
+ROOT_KEY: Final = "root.key"
 ADMIN_KEY: Final = "admin.key"
 _ALL_RIGHTS: Final = (words.May.RECORD, words.May.CONFIG, words.May.AUTHORS)
 
@@ -76,10 +76,10 @@ class Vendor:
         Raises: KeyFileError when the directory already holds a vendor.
         """
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        seeds = {name: new_seed() for name in (_ROOT_KEY, ADMIN_KEY, _seed_name(1, 1))}
+        seeds = {name: new_seed() for name in (ROOT_KEY, ADMIN_KEY, _seed_name(1, 1))}
         for name, seed in seeds.items():
             write_seed(directory / name, seed)
-        root_key, admin = SigningKey(seeds[_ROOT_KEY]), SigningKey(seeds[ADMIN_KEY])
+        root_key, admin = SigningKey(seeds[ROOT_KEY]), SigningKey(seeds[ADMIN_KEY])
         now_s = int(clock())
         root = words.Root(
             vendor=vendor_id,
@@ -347,7 +347,7 @@ class Vendor:
     @contextlib.contextmanager
     def _root_with(self, keys: tuple[words.RootKey, ...], wraps: tuple[words.SegmentWrap, ...] = ()) -> Iterator[None]:
         """Sign a root that names these keys, for the manifest that the block publishes; undone where it cannot."""
-        root_key = SigningKey(read_seed(self.directory / _ROOT_KEY))
+        root_key = SigningKey(read_seed(self.directory / ROOT_KEY))
         version = next_version(self.root.version, self.now_s())
         before = self.root, self._state
         self.root = msgspec.structs.replace(self.root, version=version, keys=keys)

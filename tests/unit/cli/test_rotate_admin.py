@@ -133,6 +133,7 @@ async def test_without_the_root_key_nothing_happens(desk, capsys):
     with pytest.raises(SystemExit):
         await desk.run(vendor.rotate_admin)
     assert "root.key" in capsys.readouterr().err
+    assert not (desk.at.vendor / "admin-next.key").exists()
     assert key_of(desk).public == before.public
     assert await asyncio.to_thread(signers, desk) == {before.key_id}
     (desk.directory / "root.key").rename(desk.at.vendor / "root.key")
