@@ -10,6 +10,7 @@ import pytest
 from tests.unit.cli.test_at_broker import Desk, desk, local, proxy, served
 
 from tenant_security.authoring import admin_key, documents
+from tenant_security.authoring.at_broker import AtBroker
 from tenant_security.authoring.keyfiles import read_seed
 from tenant_security.authoring.vendor import Vendor
 from tenant_security.cli import identity, kms_configs, secrets, tenant, vendor
@@ -187,6 +188,27 @@ async def test_what_the_broker_made_up_is_not_signed(desk, capsys):
     await desk.run(vendor.rotate_admin)
     assert "a is not signed anew, what the broker shows is not good" in capsys.readouterr().err
     assert await asyncio.to_thread(signers, desk) == {old.admin.key_id, key_of(desk).key_id}
+
+
+async def test_a_tenant_whose_second_person_has_not_approved_is_named_and_the_old_key_stays(desk, capsys, monkeypatch):
+    await inhabit(desk)
+    before, change = key_of(desk), AtBroker.change
+
+    def held(self, tenant, decide, kinds=None):
+        """The broker answers that the change of this tenant waits, and keeps what there was."""
+        if tenant == "a":
+            return (yield from self.ask("GET", "/tenants/a", api.Tenant)) is not None
+        return (yield from change(self, tenant, decide, kinds))
+
+    monkeypatch.setattr(AtBroker, "change", held)
+    with pytest.raises(SystemExit):
+        await desk.run(vendor.rotate_admin)
+    assert "has to approve first for a." in capsys.readouterr().err
+    assert await asyncio.to_thread(signers, desk) == {before.key_id, key_of(desk).key_id}
+    assert before.public in {each.public for each in Vendor.load(desk.at.vendor).manifest.authors}
+    monkeypatch.undo()
+    await desk.run(vendor.rotate_admin)
+    assert await asyncio.to_thread(signers, desk) == {key_of(desk).key_id}
 
 
 async def test_secrets_that_only_the_old_key_vouches_for_are_bound_first(desk, capsys):
