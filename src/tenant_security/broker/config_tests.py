@@ -106,6 +106,7 @@ async def waiting(connection: AsyncConnection, vendor: str, segment: int, now_ms
             tests.c.segment == segment,
             tests.c.taken_ms.is_(None),
             tests.c.expires_ms > now_ms,
+            _is_there(),
         )
         .distinct()
     )
@@ -129,6 +130,7 @@ async def take(connection: AsyncConnection, caller: Caller, segment: int, kind: 
             tests.c.taker == takes_as,
             tests.c.taken_ms.is_(None),
             tests.c.expires_ms > now_ms,
+            _is_there(),
         )
         .order_by(tests.c.created_ms)
         .limit(1)
@@ -162,6 +164,12 @@ async def finish(connection: AsyncConnection, caller: Caller, test_id: str, done
     )
     if kept.one_or_none() is None:
         raise NotFoundError(f"test {test_id} is not yours, is done already, or has expired")
+
+
+def _is_there() -> sa.ColumnElement[bool]:
+    """Whether the config of a test was not removed: a service would wait for it, and keep the other tests waiting."""
+    tests, configs = schema.config_tests, schema.configs
+    return sa.exists().where(configs.c.vendor == tests.c.vendor, configs.c.number == tests.c.config)
 
 
 def _test(row: sa.Row[tuple[object, ...]], now_ms: int) -> said.ConfigTest:

@@ -1,6 +1,8 @@
 """What API keys may that were made for less than their role: every endpoint, one by one."""
 
 import base64
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from tenant_security.broker import schema
 from tenant_security.broker.app import application, schema_of
 from tenant_security.broker.audit import Actor
 from tenant_security.broker.callers import RIGHT_OF, RIGHTS, Caller, Right, Role
+from tenant_security.broker.database import Database
+from tenant_security.broker.identify import Identify
+from tenant_security.broker.migrations.upgrade import upgrade
 from tenant_security.broker.refusals import ConflictError, ForbiddenError
 from tenant_security.wire.key_scopes import Scope
 
@@ -272,6 +277,24 @@ async def test_a_key_is_never_made_for_more_than_its_role_or_for_nothing(keys):
         refused = await keys.owner.post(f"{VENDOR}/api-keys", {"name": "x", **said})
         assert refused.status == status, (said, refused)
         assert words in refused.json["message"]
+
+
+@one_database
+async def test_a_key_of_before_there_were_scopes_keeps_what_it_may(keys, tmp_path):
+    whole = await keys.make("whole")
+    old = tmp_path / "old.db"
+    async with Database(f"sqlite:///{old}", lambda: 0) as database:
+        await database.run_sync(lambda connection: upgrade(connection, "0002"))
+    with contextlib.closing(sqlite3.connect(old)) as before:
+        before.execute("ATTACH DATABASE ? AS new", (str(tmp_path / "broker.db"),))
+        names = ", ".join(row[1] for row in before.execute("PRAGMA main.table_info(api_keys)"))
+        before.execute(f"INSERT INTO main.api_keys ({names}) SELECT {names} FROM new.api_keys")
+        before.commit()
+    async with Database(f"sqlite:///{old}", lambda: 0) as database:
+        await database.run_sync(upgrade)
+        caller = await Identify(database, lambda: keys.town.world.now_s).api_key(whole)
+    assert (caller.role, caller.scopes, caller.tenants) == (Role.ADMIN, None, None)
+    caller.require(Scope.TENANTS_REMOVE, "acme", "any")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from tests.unit.broker.served import served
 from tests.unit.broker.test_snapshots import CONFIG
 
 from tenant_security.authoring import documents
-from tenant_security.broker import schema
+from tenant_security.authoring.roster import assign
+from tenant_security.broker import config_tests, schema
+from tenant_security.broker.tenant_documents import put_tenant
 from tenant_security.broker.vendors import put_head
 from tenant_security.crypto.signing import Kind, SigningKey
 from tenant_security.crypto.unseal import new_seed
@@ -35,6 +37,7 @@ from tenant_security.trust.refusal import RevokedError
 from tenant_security.trust.tenant_secrets import Place
 from tenant_security.wire import service_api as api
 from tenant_security.wire import snapshot as words
+from tenant_security.wire.broker_api import TenantChange
 
 
 @pytest.fixture
@@ -175,6 +178,30 @@ async def test_a_revoked_service_learns_that_it_is_revoked_and_nothing_else(worl
         verified(world, proxy, path)
     for method, target in (("GET", "/service/1/secrets?tenant=a"), ("POST", "/service/1/work?segment=1")):
         assert (await broker.ask(key_of(proxy), method, target)).status == 403
+
+
+async def test_no_service_is_given_the_test_of_a_config_that_was_removed(world, proxy, broker):
+    await world.tenant("a")
+    kms, gone, stays = await world.with_config("a"), await world.number(), await world.number()
+    same = assign(kms, primary=True)
+    sinks = tuple(world.config(number, "a", kind="sink") for number in (gone, stays))
+
+    async def put(**what):
+        async with world.change() as change:
+            version = await world.version("a", change)
+            await put_tenant(change, "a", TenantChange(world.record("a", same, version=version + 1), version, **what))
+
+    await put(configs=sinks)
+    async with world.change() as change:
+        await config_tests.begin(change, "a", gone)
+    world.now_s += 1
+    async with world.change() as change:
+        await config_tests.begin(change, "a", stays)
+    await put(removed=(gone,))
+    target = "/service/1/work?segment=1&kind=sink"
+    given = [(await broker.ask(key_of(proxy), "POST", target)).body for _ in range(2)]
+    works = [msgspec.json.decode(each)["work"] for each in given]
+    assert [work and work["config"] for work in works] == [stays, None]
 
 
 async def test_a_service_gets_its_own_segments_only(world, proxy, broker, tmp_path):

@@ -12,9 +12,9 @@ from alembic.script import ScriptDirectory
 _HERE: Final = Path(__file__).parent
 
 
-def upgrade(connection: sa.Connection) -> None:
-    """Bring the database that this connection is to up to date."""
-    command.upgrade(_config(connection), "head")
+def upgrade(connection: sa.Connection, to: str = "head") -> None:
+    """Bring the database that this connection is to up to date, or as far as one step."""
+    command.upgrade(_config(connection), to)
 
 
 def is_current(connection: sa.Connection) -> bool:
