@@ -287,6 +287,10 @@ def test_an_api_key_is_made_for_some_scopes_and_some_tenants(world: World, stack
         assert asks.get("tenants/hooli-eu").status_code == 200
         assert asks.get("tenants/initech").json()["code"] == "not-for-this-tenant"
         assert asks.get(f"audit?tenant={TENANT}").json()["scope"] == "audit:read"
+    ann.go("/api-docs")
+    ann.page.get_by_label("Search endpoints").fill("audit/verification")
+    ann.page.get_by_text("Replay the whole chain").first.click()
+    expect(ann.page.get_by_text("An API key needs audit:read.")).to_be_visible()
 
 
 def test_a_search_for_what_is_not_there_says_so(world: World) -> None:

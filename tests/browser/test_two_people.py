@@ -203,7 +203,11 @@ def test_a_test_event_arrives_at_the_tenants_siem_or_the_page_says_why_not(
     add_splunk(bo, splunk, "Mistyped", "3f1c5a7e-0000-0000-0000-000000000000")
     bo.sees("It does not work yet.")
     bo.sees("the token is not known")
-    bo.press("Done")
+    bo.press("Remove it and type it again")
+    expect(bo.page.get_by_label("Token", exact=True)).to_have_value("")
+    bo.go(f"{HOME}/destinations")
+    bo.sees("Our Splunk")
+    expect(bo.page.get_by_text("Mistyped")).to_have_count(0)
     # The one that worked does not any more, once its token was switched off; and works again afterwards.
     card = bo.page.locator("section").filter(has=bo.page.get_by_role("heading", name="Our Splunk"))
     splunk.enabled = False

@@ -119,6 +119,12 @@ function NewDestination({ trust }: { trust: Trust }) {
         toast("Sealed and stored.");
         setNumber(numberOf(sealed));
     };
+    const takeBack = async () => {
+        if (number !== null) {
+            await changeTenant(trust, await readTenant(trust, tenant), { removed: [number] });
+            setNumber(null);
+        }
+    };
     return (
         <>
             <PageHead title="Add a log destination" lead="Its credentials are sealed in this browser, for the vendor's logdriver alone." />
@@ -127,6 +133,9 @@ function NewDestination({ trust }: { trust: Trust }) {
                     <p class="muted">The logdriver sends one test event. Look for it on your side.</p>
                     <ConnectionTest vendor={of.vendor} tenant={tenant} config={number} kind="sink" now />
                     <div class="row end">
+                        <Button look="quiet" act={takeBack}>
+                            Remove it and type it again
+                        </Button>
                         <Button look="primary" act={() => navigate(`${home}/destinations`)}>
                             Done
                         </Button>
