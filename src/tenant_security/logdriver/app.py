@@ -319,9 +319,13 @@ class Logdriver:
             return
         wanted = plan(directory, spool.states.known, spool.end)
         for key, (start, first) in wanted.new.items():
-            spool.add_lane(key, start, first=first)
+            spool.states.add(key, start, first=first)
         if wanted.new:
             await asyncio.to_thread(spool.states.sync)
+        # A lane is there from the moment on at which events go to it: nothing waits between here and the route.
+        for key in list(spool.states.known):
+            if key not in spool.lanes:
+                spool.add_lane(key, 0, first=False)  # as its state says
         reconsider = [lane for key, lane in spool.lanes.items() if routes.changed(directory, key)]
         routes.use(directory)
         spool.route({tenant: tuple(spool.lanes[key] for key in keys) for tenant, keys in wanted.by_tenant.items()})
