@@ -15,7 +15,7 @@ from tenant_security.authoring.roster import Roster, assign
 from tenant_security.authoring.snapshot_writer import write_snapshot
 from tenant_security.authoring.vendor import Vendor
 from tenant_security.crypto.aead import random_bytes
-from tenant_security.outbound.driver import Outbound
+from tenant_security.outbound.driver import Outbound, OutboundLimits
 from tenant_security.outbound.event_feed import acknowledge_events, lease_events
 from tenant_security.outbound.flow import Request, send
 from tenant_security.proxy.app import OpenOutbound, Proxy
@@ -195,7 +195,8 @@ async def running_proxy(
     }
     read, credentials = read_proxy_settings(environ)
     signals, lines, ready = NoSignals(), io.BytesIO(), asyncio.Event()
-    async with Outbound() as outbound, asyncio.TaskGroup() as group:
+    limits = OutboundLimits(connect_s=10.0, attempt_s=_DEADLINE_S)  # a busy machine is no fault of the proxy
+    async with Outbound(limits) as outbound, asyncio.TaskGroup() as group:
         running = RunningProxy(state_dir, outbound, signals, lines)
         running.api_key = read.api_key.reveal()
         running.tenants = dict(tenants)
