@@ -78,6 +78,9 @@ class Wire(asyncio.Transport):
 
     abort = write_eof = close
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def is_closing(self) -> bool:
         return self.closed
 
