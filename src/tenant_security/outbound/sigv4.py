@@ -40,6 +40,10 @@ class _Credentials(NamedTuple):
     secret_key: str
     token: str | None
 
+    def __repr__(self) -> str:
+        """Say whose they are, and no secret."""
+        return f"{type(self).__name__}({self.access_key!r})"
+
 
 class _Signer(SigV4Auth):
     """botocore's signer without two detours, for a request whose body is bytes and whose headers stay as they are.
