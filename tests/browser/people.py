@@ -88,6 +88,20 @@ class Person:
     def sees(self, text: str) -> None:
         expect(self.page.get_by_text(text).first).to_be_visible()
 
+    def invites_owner(self, email: str) -> str:
+        """On a page of people, invite another owner; returns the link."""
+        self.press("Invite somebody")
+        self.type("E-mail address", email)
+        self.page.get_by_label("Role", exact=True).select_option("owner")
+        self.press("Invite", exact=True)
+        return self.takes_link()
+
+    def takes_link(self) -> str:
+        """Take the link of the invitation that was just made, which is shown once."""
+        link = self.page.locator("[data-test=invitation-link]").inner_text().strip()
+        self.press("Done")
+        return link
+
     def downloads(self, button: str) -> Download:
         with self.page.expect_download() as waiting:
             self.press(button)

@@ -289,12 +289,7 @@ def test_a_passphrase_with_an_authenticator_never_leaves_the_browser(
 
 def test_a_second_owner_is_let_in_and_can_do_the_same(browser: Browser, stack: Stack, ann: Person) -> None:
     ann.go(f"/v/{VENDOR}/people")
-    ann.press("Invite somebody")
-    ann.type("E-mail address", "zoe@acme-notes.example")
-    ann.page.get_by_label("Role", exact=True).select_option("owner")
-    ann.press("Invite", exact=True)
-    link = ann.page.locator("[data-test=invitation-link]").inner_text().strip()
-    ann.press("Done")
+    link = ann.invites_owner("zoe@acme-notes.example")
     zoe = Person(browser, stack.url)
     zoe.give_passkey()
     zoe.go(link)
@@ -327,12 +322,7 @@ def test_the_recovery_file_lets_a_new_key_in_when_nobody_else_could(
     browser: Browser, stack: Stack, ann: Person, tmp_path: Path, recovery: dict[str, str]
 ) -> None:
     ann.go(f"/v/{VENDOR}/people")
-    ann.press("Invite somebody")
-    ann.type("E-mail address", "rita@acme-notes.example")
-    ann.page.get_by_label("Role", exact=True).select_option("owner")
-    ann.press("Invite", exact=True)
-    link = ann.page.locator("[data-test=invitation-link]").inner_text().strip()
-    ann.press("Done")
+    link = ann.invites_owner("rita@acme-notes.example")
     rita = Person(browser, stack.url)
     rita.give_passkey()
     accept(rita, link, "Rita", sees="Your customers' keys stay theirs.")

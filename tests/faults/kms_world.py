@@ -2,6 +2,7 @@
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from tenant_security.wire.kms_configs import decode_kms_config
 DEK = bytes(range(32))
 
 
-class KmsWorld:
+class KmsWorld(ABC):
     """What a test of a provider stands in. A subclass sets the scene and makes configs."""
 
     TELLTALES: ClassVar[tuple[str, ...]] = ("their words",)
@@ -40,9 +41,9 @@ class KmsWorld:
         self.later_s = 0.0
         """How much later it is for everything that the driver keeps, such as tokens."""
 
+    @abstractmethod
     def key(self) -> KmsKey:
         """The tenant's key."""
-        raise NotImplementedError
 
     def open(
         self, config: dict[str, object], *, vendor_owned: bool = False, environ: dict[str, str] | None = None

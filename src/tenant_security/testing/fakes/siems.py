@@ -1,5 +1,6 @@
 """What all fakes of systems that take events share: limits on what they take, and what they have taken."""
 
+from abc import abstractmethod
 from collections import Counter
 from typing import Any, Final, NamedTuple
 
@@ -71,9 +72,9 @@ class FakeSiem(FakeServer):
         except RefusedError as refused:
             return refused.answer
 
+    @abstractmethod
     def take(self, asked: Asked) -> Answered:
         """Take a batch. Raises: RefusedError."""
-        raise NotImplementedError
 
 
 def body_of(asked: Asked, most_bytes: int) -> bytes:
